@@ -1,0 +1,179 @@
+"""`Answer`: a status, a head rendered once, the body's bytes, and the header lines of this sending.
+
+It stands where aiohttp expects a response, but the pipeline sends it itself: `prepare` and `write_eof` find nothing
+left to do. `StreamHead` shows a `StreamResponse` to Finish steps as if it were an Answer.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from email.utils import formatdate
+from functools import cache
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+import orjson
+from aiohttp import HttpVersion11
+
+if TYPE_CHECKING:
+    from aiohttp.web import BaseRequest, StreamResponse
+
+JSON = "application/json"
+PROBLEM_JSON = "application/problem+json"
+
+BODILESS = frozenset({204, 304})
+"""Statuses that never have a body (RFC 9110, sections 15.3.5 and 15.4.5)."""
+
+JOIN_BELOW_BYTES = 65_536
+"""Bodies below this leave in one piece with their head; larger ones are not copied (chosen)."""
+
+
+class Answer:
+    """What a handler or a step answers with.
+
+    `body` is sent as it is; `content_type` is ignored where there is no body. Raises ValueError for a header that
+    could not be sent as one line.
+    """
+
+    __slots__ = ("_lines", "body", "content_type", "error_code", "failure", "head", "keep_alive", "status")
+
+    def __init__(
+        self,
+        status: int = 200,
+        body: bytes = b"",
+        *,
+        content_type: str = JSON,
+        headers: Iterable[tuple[str, str]] = (),
+    ) -> None:
+        self.status = status
+        self.body = body
+        self.content_type = content_type
+        self.keep_alive = True
+        """False closes the connection after this answer; settled when it is sent."""
+        self.error_code: str | None = None
+        self.failure: BaseException | None = None
+        """The crash behind an INTERNAL_ERROR, for the log."""
+        if status in BODILESS:
+            self.head = _status_line(status)
+        elif body:
+            self.head = b"%bContent-Type: %b\r\nContent-Length: %d\r\n" % (
+                _status_line(status),
+                _field_value(content_type).encode("latin-1"),
+                len(body),
+            )
+        else:
+            self.head = b"%bContent-Length: 0\r\n" % _status_line(status)
+        self._lines: list[tuple[str, str]] = []
+        for name, value in headers:
+            self.add(name, value)
+
+    @classmethod
+    def json(cls, value: object, status: int = 200, *, headers: Iterable[tuple[str, str]] = ()) -> Answer:
+        """An answer with `value` as JSON (whatever orjson serialises; TypeError otherwise)."""
+        return cls(status, orjson.dumps(value), headers=headers)
+
+    def add(self, name: str, value: str) -> None:
+        """Add a header line to this sending. Raises ValueError where name or value would break the line."""
+        self._lines.append((_field_name(name), _field_value(value)))
+
+    def header(self, name: str) -> str | None:
+        """The value of the first line called `name` (any case), or None."""
+        wanted = name.lower()
+        if wanted == "content-type" and self.body:
+            return self.content_type
+        for known, value in self._lines:
+            if known.lower() == wanted:
+                return value
+        return None
+
+    def render(self, request: BaseRequest) -> list[bytes]:
+        """The bytes to write for `request`: head and body apart where joining them would copy much."""
+        lines = "".join([f"{name}: {value}\r\n" for name, value in self._lines])
+        connection = ""
+        if not self.keep_alive:
+            connection = "Connection: close\r\n"
+        elif request.version < HttpVersion11:
+            connection = "Connection: keep-alive\r\n"
+        head = b"%b%b%b\r\n" % (self.head, _date_line(int(time.time())), (lines + connection).encode("utf-8"))
+        if request.method == "HEAD" or not self.body or self.status in BODILESS:
+            return [head]
+        if len(self.body) < JOIN_BELOW_BYTES:
+            return [head + self.body]
+        return [head, self.body]
+
+    async def send(self, request: BaseRequest) -> int:
+        """Write it out and wait while the client reads too slowly; returns the bytes of the body sent.
+
+        Raises ConnectionResetError when the client has gone.
+        """
+        transport = request.transport
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError("The client has gone.")
+        pieces = self.render(request)
+        if len(pieces) == 1:
+            transport.write(pieces[0])
+        else:
+            transport.writelines(pieces)
+        protocol = request.protocol
+        if protocol.writing_paused:
+            await request.writer.drain()
+        return 0 if len(pieces) == 1 and not pieces[0].endswith(self.body) else len(self.body)
+
+    async def prepare(self, request: BaseRequest) -> None:
+        """Nothing is left to do for aiohttp: the pipeline has sent it."""
+
+    async def write_eof(self) -> None:
+        """Nothing is left to do for aiohttp: the pipeline has sent it."""
+
+
+class StreamHead:
+    """The head of a `StreamResponse` on its way out, for Finish steps: read its status, add headers."""
+
+    __slots__ = ("_response",)
+
+    def __init__(self, response: StreamResponse) -> None:
+        self._response = response
+
+    @property
+    def status(self) -> int:
+        return self._response.status
+
+    def add(self, name: str, value: str) -> None:
+        self._response.headers.add(_field_name(name), _field_value(value))
+
+    def header(self, name: str) -> str | None:
+        return self._response.headers.get(name)
+
+
+@cache
+def _status_line(status: int) -> bytes:
+    try:
+        phrase = HTTPStatus(status).phrase
+    except ValueError:
+        phrase = ""
+    return f"HTTP/1.1 {status} {phrase}\r\n".encode("ascii")
+
+
+@cache
+def _field_name(name: str) -> str:
+    if not name or not name.isascii() or not name.replace("-", "").replace("_", "").isalnum():
+        raise ValueError(f"{name!r} is not a header name.")
+    return name
+
+
+def _field_value(value: str) -> str:
+    if "\r" in value or "\n" in value or "\0" in value:
+        raise ValueError(f"A header value cannot hold a line break or NUL: {value!r}.")
+    return value
+
+
+_DATE: tuple[int, bytes] = (0, b"")
+
+
+def _date_line(now_s: int) -> bytes:
+    """The Date header (RFC 9110, section 6.6.1), formatted once a second."""
+    global _DATE
+    if _DATE[0] != now_s:
+        _DATE = (now_s, f"Date: {formatdate(now_s, usegmt=True)}\r\n".encode("ascii"))
+    return _DATE[1]

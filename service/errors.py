@@ -1,0 +1,196 @@
+"""What goes wrong: errors that become answers, mistakes that stop a start, and the one error form.
+
+    ServiceError                     an answer to a client: status, code, message, details, headers
+    ├── InvalidRequest               400 VALIDATION_ERROR        request line, query string, syntax
+    ├── Unauthenticated              401 NO_TOKEN
+    ├── Forbidden                    403 FORBIDDEN
+    ├── NotFound                     404 NOT_FOUND
+    ├── MethodNotAllowed             405 METHOD_NOT_ALLOWED
+    ├── RequestTimeout               408 TIMEOUT                 the client was too slow
+    ├── Conflict                     409 CONFLICT
+    ├── PayloadTooLarge              413 PAYLOAD_TOO_LARGE
+    ├── UnsupportedMediaType         415 UNSUPPORTED_MEDIA_TYPE
+    ├── InvalidBody                  422 VALIDATION_ERROR        well-formed, with wrong values
+    ├── InternalError                500 INTERNAL_ERROR
+    ├── Unavailable                  503 SERVICE_UNAVAILABLE
+    └── Timeout                      504 TIMEOUT                 we were too slow
+    StartError                       a mistake of the operator or of an author: stops the start, exit code 78
+    ├── SettingsError                everything wrong with the settings, in one report
+    └── PluginError                  a plugin that cannot be loaded, wired or opened
+
+Codes are UPPER_SNAKE and stable. A plugin adds its own by a subclass that sets `status` and `code`.
+Source: RFC 9110 section 15 (statuses), RFC 9457 (`application/problem+json`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import ClassVar
+
+import orjson
+
+EX_CONFIG = 78
+"""Exit code for a mistake in the configuration (sysexits.h)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """One fault of a request: the field as the client knows it, and what is wrong with it."""
+
+    field: str
+    message: str
+
+
+class ServiceError(Exception):
+    """An answer with an error status, raised from anywhere in a request's way.
+
+    `message` is for the client: no SQL, no path of this machine, no driver's words.
+    `headers` are sent with the answer (`Retry-After`, `Allow`, `WWW-Authenticate`).
+    """
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "INTERNAL_ERROR"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        details: Iterable[Detail] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details = tuple(details)
+        self.headers: Mapping[str, str] = headers or {}
+
+
+class InvalidRequest(ServiceError):
+    """The request line, a query parameter or the syntax of a body cannot be understood."""
+
+    status, code = 400, "VALIDATION_ERROR"
+
+
+class Unauthenticated(ServiceError):
+    """Nobody said who is asking."""
+
+    status, code = 401, "NO_TOKEN"
+
+
+class Forbidden(ServiceError):
+    """The principal may not do this."""
+
+    status, code = 403, "FORBIDDEN"
+
+
+class NotFound(ServiceError):
+    """There is nothing here, or nothing that this principal may know of."""
+
+    status, code = 404, "NOT_FOUND"
+
+
+class MethodNotAllowed(ServiceError):
+    """The path exists, the method does not. `Allow` names those that do."""
+
+    status, code = 405, "METHOD_NOT_ALLOWED"
+
+
+class RequestTimeout(ServiceError):
+    """The client did not send its request in time."""
+
+    status, code = 408, "TIMEOUT"
+
+
+class Conflict(ServiceError):
+    """The state of the resource does not allow it: a unique value is taken, a row is still referenced."""
+
+    status, code = 409, "CONFLICT"
+
+
+class PayloadTooLarge(ServiceError):
+    """The body is over `[service.limits] body`."""
+
+    status, code = 413, "PAYLOAD_TOO_LARGE"
+
+
+class UnsupportedMediaType(ServiceError):
+    """The body's type or coding is not one that is read here."""
+
+    status, code = 415, "UNSUPPORTED_MEDIA_TYPE"
+
+
+class InvalidBody(ServiceError):
+    """A well-formed body with wrong values."""
+
+    status, code = 422, "VALIDATION_ERROR"
+
+
+class InternalError(ServiceError):
+    """A fault of ours. The log has it, under the request id."""
+
+    status, code = 500, "INTERNAL_ERROR"
+
+
+class Unavailable(ServiceError):
+    """Something that this needs is not there just now; `Retry-After` says when to come back."""
+
+    status, code = 503, "SERVICE_UNAVAILABLE"
+
+
+class Timeout(ServiceError):
+    """It took longer than a deadline of ours."""
+
+    status, code = 504, "TIMEOUT"
+
+
+class StartError(Exception):
+    """A mistake that stops the start. Its text is one sentence that names the place and ends with the way out."""
+
+    exit_code: ClassVar[int] = EX_CONFIG
+
+
+class SettingsError(StartError):
+    """Everything that is wrong with the settings, one fault an entry."""
+
+
+class PluginError(StartError):
+    """A plugin that cannot be found, imported, wired, opened or mounted."""
+
+
+def timestamp(now_s: float) -> str:
+    """`now_s` (seconds since the epoch) as RFC 3339 in UTC with milliseconds: `2026-01-01T00:00:00.000Z`."""
+    instant = datetime.fromtimestamp(now_s, UTC)
+    return f"{instant:%Y-%m-%dT%H:%M:%S}.{instant.microsecond // 1000:03d}Z"
+
+
+def error_body(error: ServiceError, *, request_id: str, now_s: float) -> bytes:
+    """The one error form, as JSON."""
+    return orjson.dumps(
+        {
+            "error": {
+                "code": error.code,
+                "message": error.message,
+                "details": [{"field": detail.field, "message": detail.message} for detail in error.details],
+                "timestamp": timestamp(now_s),
+                "requestId": request_id,
+            }
+        }
+    )
+
+
+def problem_body(error: ServiceError, *, request_id: str, now_s: float) -> bytes:
+    """The same facts as `application/problem+json` (RFC 9457), for clients that prefer it."""
+    return orjson.dumps(
+        {
+            "type": "about:blank",
+            "title": HTTPStatus(error.status).phrase,
+            "status": error.status,
+            "detail": error.message,
+            "code": error.code,
+            "errors": [{"field": detail.field, "message": detail.message} for detail in error.details],
+            "timestamp": timestamp(now_s),
+            "requestId": request_id,
+        }
+    )

@@ -1,0 +1,37 @@
+"""Typed keys of what a request carries. Each has one writer; whoever reads it imports the key, never the writer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aiohttp.web import RequestKey
+
+from service.ports import Principal
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Where a request came from."""
+
+    address: str
+    """The peer's address in canonical form; empty over a unix socket."""
+    scheme: str
+    """`http` or `https`."""
+    host: str
+    """The Host header as sent, for building links."""
+
+
+REQUEST_ID: RequestKey[str] = RequestKey("request_id", str)
+"""Written by the core. The caller's `X-Request-Id` if it is 8 to 128 of `[A-Za-z0-9._-]`, else our own."""
+
+CLIENT: RequestKey[Client] = RequestKey("client", Client)
+"""Written by the core."""
+
+VERSION: RequestKey[str] = RequestKey("version", str)
+"""The API version that serves this request. Written by the core from the route, or by the versioning plugin."""
+
+ALLOWED: RequestKey[frozenset[str]] = RequestKey("allowed", frozenset)
+"""The methods that the path has. Written by the core where the method matched no route."""
+
+PRINCIPAL: RequestKey[Principal] = RequestKey("principal", Principal)
+"""Who asks. Written by the authentication plugin; absent without one."""

@@ -1,0 +1,132 @@
+"""What plugins share: typed port keys, the `Ports` they are exchanged through, and the contracts behind them.
+
+A port is a Protocol or a frozen value of ours: no driver's type crosses. One plugin provides it, others need it,
+find it or take every one of it. Keys are declared here so that provider and user never import each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+from service.events import Change
+
+if TYPE_CHECKING:
+    from service.parts import MountedRoute, Probe
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class PortKey(Generic[T]):
+    """Name and type of a port: `DATABASE: PortKey[Database] = PortKey("database")`."""
+
+    name: str
+    many: bool = False
+    """True where several plugins may provide it (taken with `ports.every`)."""
+
+
+class Ports(Protocol):
+    """The ports as one plugin sees them; given to its `lifespan` hook."""
+
+    def need(self, key: PortKey[T]) -> T:
+        """The port; PluginError if nobody provides it or the plugin does not list it in `requires`."""
+
+    def find(self, key: PortKey[T]) -> T | None:
+        """The port, or None if nobody provides it; the plugin lists it in `uses`."""
+
+    def every(self, key: PortKey[T]) -> Sequence[T]:
+        """All that was provided under a key declared with `many=True`, in opening order."""
+
+    def provide(self, key: PortKey[T], port: T) -> None:
+        """Offer the port to others; the plugin lists it in `provides`."""
+
+
+# --- the application itself, provided by the core
+
+
+class Serving(Protocol):
+    """What the core tells plugins of the application that they are part of."""
+
+    @property
+    def draining(self) -> bool:
+        """True from the first sign of the end: readiness fails, work goes on."""
+
+    @property
+    def routes(self) -> Sequence[MountedRoute]:
+        """Every route as served; empty until all is declared."""
+
+    @property
+    def probes(self) -> Sequence[Probe]:
+        """Every probe declared; empty until all is declared."""
+
+    async def wait_declared(self) -> None:
+        """Return once every plugin has declared its parts."""
+
+
+class Changes(Protocol):
+    """Where writers announce what they committed."""
+
+    def announce(self, change: Change) -> None:
+        """Hand `change` to every `changes` hook: after COMMIT, before the writer's answer leaves."""
+
+
+SERVING: PortKey[Serving] = PortKey("serving")
+CHANGES: PortKey[Changes] = PortKey("changes")
+
+
+# --- database
+
+
+class Transaction(Protocol):
+    """One transaction on one connection; committed when its block ends, rolled back when it raises."""
+
+    async def fetch(self, sql: str, *args: object) -> Sequence[Mapping[str, object]]:
+        """Rows as mappings of column name to value."""
+
+    async def fetch_json(self, sql: str, *args: object) -> bytes | None:
+        """As `Database.fetch_json`, in this transaction."""
+
+    async def execute(self, sql: str, *args: object) -> None:
+        """Run one statement for its effect."""
+
+
+class Database(Protocol):
+    """PostgreSQL, as plugins see it. Every method raises ServiceErrors only: SQLSTATEs are mapped behind it."""
+
+    async def fetch_json(self, sql: str, *args: object) -> bytes | None:
+        """The JSON text of the only column of the only row, undecoded; None if there is no row or it is NULL.
+
+        The column's SQL type is `json`. Limited by the read timeout.
+        """
+
+    async def fetch(self, sql: str, *args: object) -> Sequence[Mapping[str, object]]:
+        """Rows as mappings of column name to value. Limited by the read timeout."""
+
+    def transaction(self) -> AbstractAsyncContextManager[Transaction]:
+        """A transaction with the write timeout; lock conflicts (40001, 40P01) become 409."""
+
+    def listen(self, channel: str, receive: Callable[[str], None]) -> AbstractAsyncContextManager[None]:
+        """Call `receive(payload)` for every NOTIFY on `channel`, over a connection of its own that heals itself."""
+
+
+DATABASE: PortKey[Database] = PortKey("database")
+
+
+# --- who asks
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who asks. Anonymous is one too."""
+
+    subject: str | None
+    roles: frozenset[str] = frozenset()
+    scopes: frozenset[str] = frozenset()
+    claims: Mapping[str, object] | None = None
+    scheme: str = "anonymous"
+
+
+ANONYMOUS = Principal(subject=None)
