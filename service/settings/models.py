@@ -1,0 +1,75 @@
+"""What settings are made of: `PluginSettings`, the base of every plugin's models, and `ServiceSettings`, [service].
+
+A setting has its TOML key's name, a type that carries the unit, and a docstring that is its documentation.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.settings.units import Duration, Size
+
+
+class PluginSettings(BaseModel):
+    """Base of a plugin's `Settings` and `RouteSettings`: frozen, and no key that it does not name.
+
+    Where a route's settings are a single value instead of a table, that is the first field of `RouteSettings`.
+    """
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,  # an input may be a secret
+        use_attribute_docstrings=True,
+        validate_default=False,
+    )
+
+
+class Timeouts(PluginSettings):
+    """[service.timeouts]"""
+
+    handler: Duration = Duration("30s")
+    """How long a handler may take before its client gets 504 TIMEOUT."""
+
+    drain: Duration = Duration("5s")
+    """How long readiness answers 503 before listening stops, so that load balancers look away first."""
+
+    shutdown: Duration = Duration("10s")
+    """How long running requests may take to finish once listening has stopped."""
+
+
+class Limits(PluginSettings):
+    """[service.limits]"""
+
+    body: Size = Size("1MiB")
+    """The largest request body, in bytes; more is answered with 413 PAYLOAD_TOO_LARGE."""
+
+
+class ServiceSettings(PluginSettings):
+    """[service]: the core."""
+
+    host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    """The address to listen on; "0.0.0.0" is every IPv4 address of the machine, "::" every one."""
+
+    port: Annotated[int, Field(ge=0, le=65_535)] = 3000
+    """The TCP port to listen on, 0 to 65535; 0 takes any free one."""
+
+    default_env: Annotated[str, Field(min_length=1)] = "development"
+    """The environment where neither `--env` nor PEGBOARD_ENV names one."""
+
+    api_root: Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~-]+)+$|^/$", examples=["/api"])] = "/api"
+    """What every API path begins with; routes are at `{api_root}/{version}/...`."""
+
+    plugin_dirs: tuple[str, ...] = ("plugins",)
+    """Folders with an operator's own plugins, relative to config.toml; one that is missing is empty."""
+
+    strict: bool = True
+    """Refuse what is merely tolerable while developing: weak secrets, an unguarded operator door."""
+
+    state_dir: Annotated[str, Field(min_length=1)] = ".pegboard"
+    """Where the service may keep files of its own, relative to config.toml."""
+
+    timeouts: Timeouts = Timeouts()
+    limits: Limits = Limits()

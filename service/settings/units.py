@@ -1,0 +1,258 @@
+"""Types that carry their unit: `Duration`, `Size`, `Rate`; and `Secret`, which prints as `***` everywhere.
+
+All are frozen values, made from the text that stands in config.toml: `Duration("30s")`, `Size("1KiB")`,
+`Rate("100/15m")`. A bare number is refused: nobody should have to guess whether 30 means seconds.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from functools import total_ordering
+from typing import ClassVar, Self
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+MASK = "***"
+"""What stands wherever a secret would be printed."""
+
+UNIT_ERROR = "unit"
+"""Type of the pydantic error for text that is not a value of its unit; its context has a valid `example`."""
+
+SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+BYTES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "TiB": 1024**4}
+
+
+class _Frozen:
+    """Set once, by `_set`; no dataclass, since serialisers look into those without being asked."""
+
+    __slots__ = ()
+
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{type(self).__name__} is frozen.")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"{type(self).__name__} is frozen.")
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str]]:
+        return type(self), (self._spelling(),)
+
+    def _spelling(self) -> str:
+        """The text that makes an equal value."""
+        raise NotImplementedError
+
+
+class _Unit(_Frozen):
+    """A value with one spelling: read from text by `pattern`, printed as it was spelled."""
+
+    __slots__ = ("_text",)
+
+    pattern: ClassVar[str]
+    examples: ClassVar[tuple[str, ...]]
+    accepted: ClassVar[str]
+    """The sentence that says which spellings there are."""
+    number: ClassVar[str]
+    """The unit that a bare number most likely meant, as a format of the number."""
+
+    _text: str
+
+    def __init__(self, text: str) -> None:
+        self._set("_text", text)
+        self._read(self._match(text))
+
+    def _read(self, found: re.Match[str]) -> None:
+        """Take the value from its parts."""
+        raise NotImplementedError
+
+    def _value(self) -> tuple[float, ...]:
+        """What equality and order go by."""
+        raise NotImplementedError
+
+    def _spelling(self) -> str:
+        return self._text
+
+    def __eq__(self, other: object) -> bool:
+        return self._value() == other._value() if isinstance(other, _Unit) and type(self) is type(other) else False
+
+    def __hash__(self) -> int:
+        return hash((type(self), self._value()))
+
+    def __str__(self) -> str:
+        return self._text
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._text!r})"
+
+    @classmethod
+    def _match(cls, text: object) -> re.Match[str]:
+        """Raises ValueError with the accepted spellings."""
+        found = re.fullmatch(cls.pattern, text) if isinstance(text, str) else None
+        if found is None:
+            raise ValueError(cls.accepted)
+        return found
+
+    @classmethod
+    def _validate(cls, value: object) -> Self:
+        if isinstance(value, cls):
+            return value
+        if isinstance(value, str):
+            try:
+                return cls(value)
+            except ValueError:
+                raise _unit_error(cls.accepted, cls.examples[0]) from None
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            example = cls.number.format(value)
+            if re.fullmatch(cls.pattern, example):
+                raise _unit_error(f"a bare number does not say its unit; {cls.accepted}", example)
+        raise _unit_error(cls.accepted, cls.examples[0])
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            cls._validate, serialization=core_schema.to_string_ser_schema()
+        )
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"type": "string", "pattern": f"^{cls.pattern}$", "examples": list(cls.examples)}
+
+
+def _unit_error(message: str, example: str) -> PydanticCustomError:
+    return PydanticCustomError(UNIT_ERROR, "{message}", {"message": message, "example": example})
+
+
+@total_ordering
+class Duration(_Unit):
+    """A length of time: `Duration("1.5s")`. Compares by length. Raises ValueError for other text."""
+
+    __slots__ = ("seconds",)
+
+    pattern = r"([0-9]{1,12}(?:\.[0-9]{1,9})?)(ms|s|m|h|d)"
+    examples = ("30s", "500ms", "15m", "1h", "7d")
+    accepted = 'a duration is a number and one of ms, s, m, h, d, like "30s"'
+    number = "{}s"
+
+    seconds: float
+
+    def _read(self, found: re.Match[str]) -> None:
+        self._set("seconds", float(found[1]) * SECONDS[found[2]])
+
+    def _value(self) -> tuple[float, ...]:
+        return (self.seconds,)
+
+    def __lt__(self, other: Duration) -> bool:
+        return self.seconds < other.seconds
+
+
+@total_ordering
+class Size(_Unit):
+    """A number of bytes: `Size("64KiB")`. Compares by bytes. Raises ValueError for other text."""
+
+    __slots__ = ("bytes",)
+
+    pattern = r"([0-9]{1,12})(B|KiB|MiB|GiB|TiB)"
+    examples = ("1MiB", "64KiB", "512B", "2GiB")
+    accepted = 'a size is a whole number and one of B, KiB, MiB, GiB, TiB, like "1MiB"'
+    number = "{}B"
+
+    bytes: int
+
+    def _read(self, found: re.Match[str]) -> None:
+        self._set("bytes", int(found[1]) * BYTES[found[2]])
+
+    def _value(self) -> tuple[float, ...]:
+        return (self.bytes,)
+
+    def __lt__(self, other: Size) -> bool:
+        return self.bytes < other.bytes
+
+
+class Rate(_Unit):
+    """How many in how long: `Rate("100/15m")`, `Rate("10/s")`. Raises ValueError for other text or a zero in it.
+
+    `10/s` and `600/1m` are different rates: the second lets 600 through at once.
+    """
+
+    __slots__ = ("count", "window_s")
+
+    pattern = r"(0*[1-9][0-9]{0,11})/(0*[1-9][0-9]{0,8})?(ms|s|m|h|d)"
+    examples = ("100/15m", "10/s", "5000/1h")
+    accepted = 'a rate is a count and a time, both above 0, like "100/15m" or "10/s"'
+    number = "{}/s"
+
+    count: int
+    window_s: float
+    """Seconds that the count is for."""
+
+    def _read(self, found: re.Match[str]) -> None:
+        self._set("count", int(found[1]))
+        self._set("window_s", int(found[2] or 1) * SECONDS[found[3]])
+
+    @property
+    def per_s(self) -> float:
+        """The mean rate."""
+        return self.count / self.window_s
+
+    def _value(self) -> tuple[float, ...]:
+        return (self.count, self.window_s)
+
+
+class Secret(_Frozen):
+    """Text that nobody should see. `reveal()` gives it; str, repr, JSON and pydantic's dumps give `***`.
+
+    Two are compared in constant time. A pickle holds the text: it is for another process of ours only.
+    """
+
+    __slots__ = ("_text",)
+
+    _text: str
+
+    def __init__(self, text: str) -> None:
+        self._set("_text", text)
+
+    def reveal(self) -> str:
+        """The text itself: hand it to whatever needs it, and nowhere else."""
+        return self._text
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return hmac.compare_digest(self._text.encode(), other._text.encode())
+
+    def __hash__(self) -> int:
+        return hash((Secret, self._text))
+
+    def _spelling(self) -> str:
+        return self._text
+
+    def __bool__(self) -> bool:
+        return bool(self._text)
+
+    def __str__(self) -> str:
+        return MASK
+
+    def __repr__(self) -> str:
+        return f"Secret({MASK!r})"
+
+    @classmethod
+    def _validate(cls, value: object) -> Secret:
+        if isinstance(value, Secret):
+            return value
+        if not isinstance(value, str):
+            raise _unit_error("a secret is text", MASK)
+        return cls(value)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            cls._validate, serialization=core_schema.to_string_ser_schema()
+        )
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"type": "string", "format": "password", "writeOnly": True}
