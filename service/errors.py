@@ -10,6 +10,7 @@
     ├── Conflict                     409 CONFLICT
     ├── PayloadTooLarge              413 PAYLOAD_TOO_LARGE
     ├── UnsupportedMediaType         415 UNSUPPORTED_MEDIA_TYPE
+    ├── ExpectationFailed            417 EXPECTATION_FAILED
     ├── InvalidBody                  422 VALIDATION_ERROR        well-formed, with wrong values
     ├── InternalError                500 INTERNAL_ERROR
     ├── Unavailable                  503 SERVICE_UNAVAILABLE
@@ -119,6 +120,12 @@ class UnsupportedMediaType(ServiceError):
     """The body's type or coding is not one that is read here."""
 
     status, code = 415, "UNSUPPORTED_MEDIA_TYPE"
+
+
+class ExpectationFailed(ServiceError):
+    """The client expects what this service does not do."""
+
+    status, code = 417, "EXPECTATION_FAILED"
 
 
 class InvalidBody(ServiceError):

@@ -28,10 +28,10 @@ CLIENT: RequestKey[Client] = RequestKey("client", Client)
 """Written by the core."""
 
 VERSION: RequestKey[str] = RequestKey("version", str)
-"""The API version that serves this request. Written by the core from the route, or by the versioning plugin."""
+"""The API version that serves this request, empty for a route without one. Written by the core from the route."""
 
 ALLOWED: RequestKey[frozenset[str]] = RequestKey("allowed", frozenset)
 """The methods that the path has. Written by the core where the method matched no route."""
 
 PRINCIPAL: RequestKey[Principal] = RequestKey("principal", Principal)
-"""Who asks. Written by the authentication plugin; absent without one."""
+"""Who asks: `ANONYMOUS` as the request arrives, then whoever the authentication plugin finds. Always there."""

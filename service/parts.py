@@ -28,8 +28,8 @@ S = TypeVar("S", bound="PluginSettings")
 EMPTY: Mapping[str, object] = MappingProxyType({})
 
 Handler = Callable[[Request], "Answer | StreamResponse | Awaitable[Answer | StreamResponse]"]
-CheckFn = Callable[[Request], "Answer | None | Awaitable[Answer | None]"]
-FinishFn = Callable[[Request, "Answer"], "Answer | None | Awaitable[Answer | None]"]
+CheckFn = Callable[[Request], "Answer | Awaitable[Answer | None] | None"]
+FinishFn = Callable[[Request, "Answer"], "Answer | Awaitable[Answer | None] | None"]
 ReleaseFn = Callable[[Request], None]
 Proceed = Callable[[], Awaitable["Answer | StreamResponse"]]
 WrapFn = Callable[[Request, Proceed], Awaitable["Answer | StreamResponse"]]
