@@ -58,7 +58,7 @@ class Route:
     request: type[BaseModel] | None = field(default=None, kw_only=True)
     """Model of the body it takes."""
     response: type[BaseModel] | None = field(default=None, kw_only=True)
-    settings: Mapping[str, object] = field(default=EMPTY, kw_only=True)
+    settings: Mapping[str, object] = field(default_factory=lambda: EMPTY, kw_only=True)
     """The author's settings for other plugins, under the operator's `[routes]`: `{"auth": "none"}`."""
 
 
@@ -157,7 +157,7 @@ class Alarm:
 class Probe:
     """A health check, run in the background. It passes by returning and fails by raising.
 
-    The message of a ServiceError is shown to clients, anything else only logged.
+    What it raises is logged; clients see only that it failed.
     """
 
     name: str
