@@ -2,7 +2,7 @@
 
 A plan is one plain generator per request that yields only what has to be waited for, so that a request whose steps
 and handler answer at once costs no coroutine of its own. It looks at what came back, never at how a function was
-defined. Whatever is raised inside becomes the one error form here, and nowhere else: the shield.
+defined. Whatever is raised inside becomes the one error form at its edge (see `shield.py`).
 
     serve ─ receive ─ trip: checks → handler → finishes ─ send ─ releases ─ Exchange
 """
@@ -13,39 +13,21 @@ import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
-from http import HTTPStatus
 from itertools import count
 from os import urandom
 from typing import Any, Final, TypeAlias
 
 from aiohttp import HttpVersion11
-from aiohttp.web import HTTPException, Request, RequestKey, RequestPayloadError, StreamResponse
+from aiohttp.web import Request, RequestKey, StreamResponse
 
-from service.answers import JSON, PROBLEM_JSON, Answer, StreamHead
-from service.errors import (
-    Conflict,
-    ExpectationFailed,
-    Forbidden,
-    InternalError,
-    InvalidBody,
-    InvalidRequest,
-    MethodNotAllowed,
-    NotFound,
-    PayloadTooLarge,
-    RequestTimeout,
-    ServiceError,
-    Timeout,
-    Unauthenticated,
-    Unavailable,
-    UnsupportedMediaType,
-    error_body,
-    problem_body,
-)
+from service.answers import Answer, StreamHead
+from service.errors import ExpectationFailed, PayloadTooLarge, Timeout
 from service.events import CLIENT_CLOSED_REQUEST, Exchange
 from service.keys import CLIENT, PRINCIPAL, REQUEST_ID, VERSION, Client
 from service.parts import Check, CheckFn, Finish, FinishFn, Handler, MountedRoute, Release, ReleaseFn, Step, Wrap
 from service.ports import ANONYMOUS
 from service.run import Clock
+from service.shield import Shield
 from service.slots import Slot
 
 log = logging.getLogger("pegboard")
@@ -165,6 +147,7 @@ class Plan:
         "_parsed",
         "_releases",
         "_segment",
+        "_shield",
         "_template",
         "name",
         "route",
@@ -195,6 +178,7 @@ class Plan:
         self._handler_s = handler_s
         self._body_limit = body_limit
         self._closing = closing
+        self._shield = Shield(clock)
         self._parsed = parsed
         self._observers = observers
         self._releases = tuple((step.slot, step.fn) for step in reversed(self.steps) if isinstance(step, Release))
@@ -220,7 +204,7 @@ class Plan:
         if not any(isinstance(step, Wrap) for step in steps):
             checks.append((Slot.RECALL, self._invite_body))
         checks.sort(key=lambda check: (check[0], not isinstance(check[1], _enter)))  # a slot is entered, then run
-        return Segment(checks, handler, finishes, self._refuse)
+        return Segment(checks, handler, finishes, self._shield.refuse)
 
     async def serve(self, request: Request) -> Outcome:
         """Answer `request`: run the steps, send what they gave, release, tell the observers. Never raises but
@@ -322,7 +306,7 @@ class Plan:
             except ConnectionError:
                 raise
             except Exception as error:
-                answer = self._refuse(request, error)
+                answer = self._shield.refuse(request, error)
                 return answer, await self._send(request, answer)
         await response.write_eof()
         return response, response.body_length
@@ -341,22 +325,6 @@ class Plan:
         deadline = request.get(_DEADLINE)
         if deadline is not None and not deadline.expired():
             deadline.reschedule(None)
-
-    def _refuse(self, request: Request, error: Exception) -> Answer:
-        """The shield: any error as an answer in the one error form."""
-        refusal = as_service_error(error)
-        if isinstance(refusal, Answer):
-            return refusal
-        request_id = request[REQUEST_ID]
-        if prefers_problem(request.headers.get("Accept", "")):
-            body, content_type = problem_body(refusal, request_id=request_id, now_s=self._clock.now()), PROBLEM_JSON
-        else:
-            body, content_type = error_body(refusal, request_id=request_id, now_s=self._clock.now()), JSON
-        answer = Answer(refusal.status, body, content_type=content_type, headers=refusal.headers.items())
-        answer.error_code = refusal.code
-        if refusal.status == InternalError.status or isinstance(error, TimeoutError):
-            answer.failure = error
-        return answer
 
     def _let_go(self, release: ReleaseFn, request: Request) -> None:
         try:
@@ -424,76 +392,3 @@ def _around(wrap: Wrap, inner: Segment) -> Handler:
         return await wrap.fn(request, lambda: inner.run(request))
 
     return proceeding
-
-
-def prefers_problem(accept: str) -> bool:
-    """True if the Accept header ranks `application/problem+json` above `application/json` (RFC 9110, 12.5.1).
-
-    A client that names only problem+json prefers it; one that ranks both alike gets the usual form.
-    """
-    if PROBLEM_JSON not in accept:
-        return False
-    ranks = {JSON: 0.0, PROBLEM_JSON: 0.0}
-    for item in accept.split(","):
-        media_type, *parameters = (piece.strip().lower() for piece in item.split(";"))
-        if media_type in ranks:
-            weight = 1.0
-            for parameter in parameters:
-                if parameter.startswith("q="):
-                    try:
-                        weight = float(parameter[2:])
-                    except ValueError:
-                        weight = 0.0
-            ranks[media_type] = weight
-    return ranks[PROBLEM_JSON] > ranks[JSON]
-
-
-_BY_STATUS: Final[dict[int, type[ServiceError]]] = {
-    error.status: error
-    for error in (
-        InvalidRequest,
-        Unauthenticated,
-        Forbidden,
-        NotFound,
-        MethodNotAllowed,
-        RequestTimeout,
-        Conflict,
-        PayloadTooLarge,
-        UnsupportedMediaType,
-        ExpectationFailed,
-        InvalidBody,
-        InternalError,
-        Unavailable,
-        Timeout,
-    )
-}
-
-
-def as_service_error(error: Exception) -> ServiceError | Answer:
-    """What the client is told of `error`; an Answer for what aiohttp raises and is none (a redirect)."""
-    match error:
-        case ServiceError():
-            return error
-        case HTTPException():
-            return _from_aiohttp(error)
-        case TimeoutError():
-            return Timeout("Something that this request needs took too long.")
-        case RequestPayloadError():
-            return InvalidRequest("The body could not be read: it is cut short or wrongly encoded.")
-        case _:
-            return InternalError("Something went wrong on our side. The log has it under this request id.")
-
-
-def _from_aiohttp(error: HTTPException) -> ServiceError | Answer:
-    own_headers = [(name, value) for name, value in error.headers.items() if name.lower() != "content-type"]
-    if error.status < 400:
-        return Answer(error.status, headers=own_headers)
-    usual = HTTPStatus(error.status).phrase
-    text = error.text or usual
-    message = usual if text == f"{error.status}: {error.reason}" else text
-    kind = _BY_STATUS.get(error.status)
-    if kind is PayloadTooLarge:
-        return PayloadTooLarge("The body is larger than this service takes.")
-    if kind is None:
-        kind = type("Refused", (ServiceError,), {"status": error.status, "code": HTTPStatus(error.status).name})
-    return kind(message, headers=dict(own_headers))

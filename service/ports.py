@@ -6,17 +6,21 @@ find it or take every one of it. Keys are declared here so that provider and use
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
+from service.errors import PluginError
 from service.events import Change
 
 if TYPE_CHECKING:
     from service.parts import MountedRoute, Probe
 
 T = TypeVar("T")
+
+CORE = "service"
+"""Whose ports need not be listed: the core's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,20 +32,66 @@ class PortKey(Generic[T]):
     """True where several plugins may provide it (taken with `ports.every`)."""
 
 
-class Ports(Protocol):
+class Ports:
     """The ports as one plugin sees them; given to its `lifespan` hook."""
 
+    __slots__ = ("_owner", "_providers", "_provides", "_requires", "_shelf", "_uses")
+
+    def __init__(
+        self,
+        owner: str,
+        shelf: dict[str, list[tuple[str, object]]],
+        *,
+        requires: Iterable[PortKey[Any]] = (),
+        uses: Iterable[PortKey[Any]] = (),
+        provides: Iterable[PortKey[Any]] = (),
+        providers: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        """`shelf` is shared by all plugins: by port name, who provided what. `providers` says whose port `owner` gets
+        where that was decided; a port that it does not list comes from the core."""
+        self._owner = owner
+        self._shelf = shelf
+        self._requires = frozenset(requires)
+        self._uses = frozenset(uses)
+        self._provides = frozenset(provides)
+        self._providers = providers or {}
+
     def need(self, key: PortKey[T]) -> T:
-        """The port; PluginError if nobody provides it or the plugin does not list it in `requires`."""
+        """The port. Raises PluginError if nobody provides it or the plugin does not list it in `requires`."""
+        offers = self._offers(key, self._requires, "requires")
+        if not offers:
+            raise PluginError(f"plugin {self._owner} needs the port {key.name}, and nobody has provided it yet.")
+        return offers[0]
 
     def find(self, key: PortKey[T]) -> T | None:
-        """The port, or None if nobody provides it; the plugin lists it in `uses`."""
+        """The port, or None if nobody provides it. Raises PluginError if the plugin does not list it in `uses`."""
+        offers = self._offers(key, self._requires | self._uses, "uses")
+        return offers[0] if offers else None
 
     def every(self, key: PortKey[T]) -> Sequence[T]:
         """All that was provided under a key declared with `many=True`, in opening order."""
+        return self._offers(key, self._requires | self._uses, "uses")
 
     def provide(self, key: PortKey[T], port: T) -> None:
-        """Offer the port to others; the plugin lists it in `provides`."""
+        """Offer the port to others. Raises PluginError if the plugin does not list it in `provides`."""
+        if key not in self._provides:
+            raise PluginError(
+                f"plugin {self._owner} provides the port {key.name} without saying so; "
+                f"write provides = ({key.name.upper()},) in its class Plugin."
+            )
+        self._shelf.setdefault(key.name, []).append((self._owner, port))
+
+    def _offers(self, key: PortKey[T], listed: frozenset[PortKey[Any]], attribute: str) -> list[T]:
+        offers = self._shelf.get(key.name, [])
+        if key in listed:
+            chosen = self._providers.get(key.name, ())
+            return [cast(T, port) for owner, port in offers if owner in chosen or owner == CORE]
+        if any(owner == CORE for owner, _ in offers):
+            return [cast(T, port) for owner, port in offers]
+        raise PluginError(
+            f"plugin {self._owner} takes the port {key.name} without saying so; "
+            f"write {attribute} = ({key.name.upper()},) in its class Plugin."
+        )
 
 
 # --- the application itself, provided by the core

@@ -1,13 +1,16 @@
-"""What a plugin may know of the process it is in: `Run`, and the `Clock` it reads."""
+"""What a plugin may know of the process it is in: `Run`, the `Clock` it reads, the `Tasks` it may spawn."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+log = logging.getLogger("pegboard")
 
 
 class Clock(Protocol):
@@ -30,6 +33,34 @@ class SystemClock:
 class Spawn(Protocol):
     def __call__(self, coroutine: Coroutine[object, object, None], *, name: str) -> asyncio.Task[None]:
         """Run it in a task that the core tracks and ends when the service drains."""
+
+
+class Tasks:
+    """Background tasks of one process: kept from the garbage collector, their crashes logged, ended together."""
+
+    __slots__ = ("_running",)
+
+    def __init__(self) -> None:
+        self._running: set[asyncio.Task[None]] = set()
+
+    def spawn(self, coroutine: Coroutine[object, object, None], *, name: str) -> asyncio.Task[None]:
+        """Run it in a task of that name until it ends or the service does."""
+        task = asyncio.get_running_loop().create_task(coroutine, name=name)
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("Background task %s crashed.", task.get_name(), exc_info=error)
+
+    async def end(self) -> None:
+        """Cancel what still runs and wait until it is gone."""
+        running = tuple(self._running)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,304 @@
+"""`async with build(loaded) as application`: open → declare → fold → freeze, and back in reverse.
+
+A fault in any phase closes what was opened and is one sentence. Nothing here is called while a request is served.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Final, TypeVar
+
+from aiohttp import web
+
+from service.errors import PluginError
+from service.events import Change
+from service.loader import Loaded, Plugged, blame
+from service.parts import Check, Finish, MountedRoute, Probe, Release, Route, Step, Wrap
+from service.pipeline import Observer, Plan
+from service.ports import CHANGES, CORE, SERVING, Ports
+from service.protocol import Front
+from service.run import Clock, Run, SystemClock, Tasks
+from service.settings import Settings
+from service.slots import Door, Slot
+from service.table import MALFORMED_SLOTS, UNMATCHED_SLOTS, Table, lost, malformed, pseudo_route
+
+log = logging.getLogger("pegboard")
+
+T = TypeVar("T")
+
+PROBE_SLOTS: Final = frozenset({Slot.RECEIVE})
+EVERY_SLOT: Final = frozenset(Slot)
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """All that serves: made by `build`, handed to a server."""
+
+    app: web.Application
+    table: Table
+    plans: tuple[Plan, ...]
+    state: State
+    loaded: Loaded
+
+    def front(self) -> Front:
+        """What a listening socket calls for each connection. Needs a running loop."""
+        return Front(self.table, body_limit=self.loaded.settings.service.limits.body.bytes)
+
+
+class State:
+    """What the core tells plugins of the application: the port SERVING."""
+
+    def __init__(self) -> None:
+        self.draining = False
+        self.routes: tuple[MountedRoute, ...] = ()
+        self.probes: tuple[Probe, ...] = ()
+        self._declared = asyncio.Event()
+
+    async def wait_declared(self) -> None:
+        await self._declared.wait()
+
+    def declare(self, routes: Iterable[MountedRoute], probes: Iterable[Probe]) -> None:
+        self.routes, self.probes = tuple(routes), tuple(probes)
+        self._declared.set()
+
+
+class Announcer:
+    """Hands what writers announce to every `changes` hook: the port CHANGES."""
+
+    def __init__(self) -> None:
+        self.listeners: tuple[Callable[[Change], None], ...] = ()
+
+    def announce(self, change: Change) -> None:
+        for listener in self.listeners:
+            try:
+                listener(change)
+            except Exception:
+                log.exception("A listener for changes failed on %s.", change.resource)
+
+
+def process_run(settings: Settings, *, tasks: Tasks, say: Callable[[str], None], clock: Clock | None = None) -> Run:
+    """What the plugins of this process share of their `Run`."""
+    return Run(
+        strict=settings.service.strict,
+        workers=1,
+        state_dir=settings.config_path.parent / settings.service.state_dir,
+        clock=clock or SystemClock(),
+        household=None,
+        say=say,
+        request_reload=lambda reason: say(f"A reload is asked for ({reason}): restart the service."),
+        spawn=tasks.spawn,
+    )
+
+
+@asynccontextmanager
+async def household(loaded: Loaded) -> AsyncIterator[Mapping[str, object]]:
+    """Enter every `household` hook; what each yields, by instance name."""
+    async with AsyncExitStack() as stack:
+        yielded: dict[str, object] = {}
+        for name, enter in loaded.hook("household").items():
+            plugged = loaded[name]
+            yielded[name] = await _enter(stack, plugged, "household", enter(run=plugged.run))
+        yield yielded
+
+
+@asynccontextmanager
+async def build(loaded: Loaded, *, tasks: Tasks) -> AsyncIterator[Application]:
+    """Open every plugin, collect what they declare, fold it into plans, freeze. Raises PluginError, SettingsError."""
+    state, announcer = State(), Announcer()
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(tasks.end)
+        await _open(stack, loaded, state, announcer)
+        announcer.listeners = tuple(_collect(loaded, "changes"))
+        observers = tuple(_collect(loaded, "observers"))
+        routes = mount(loaded)
+        app = web.Application()
+        plans = fold(loaded, routes, observers=observers, closing=lambda: state.draining)
+        table = Table(app, plans[:-2], unmatched=plans[-2], malformed=plans[-1])
+        app.on_response_prepare.append(_finish_stream)
+        app.freeze()
+        await app.startup()
+        stack.push_async_callback(app.cleanup)
+        state.declare(routes, _collect(loaded, "probes", Probe))
+        yield Application(app, table, tuple(plans), state, loaded)
+
+
+# --- open
+
+
+async def _open(stack: AsyncExitStack, loaded: Loaded, state: State, announcer: Announcer) -> None:
+    shelf: dict[str, list[tuple[str, object]]] = {
+        SERVING.name: [(CORE, state)],
+        CHANGES.name: [(CORE, announcer)],
+    }
+    lifespans = loaded.hook("lifespan")
+    for plugged in loaded.plugins:
+        plugin = plugged.plugin
+        if (enter := lifespans.get(plugged.name)) is not None:
+            ports = Ports(
+                plugged.name,
+                shelf,
+                requires=getattr(plugin, "requires", ()),
+                uses=getattr(plugin, "uses", ()),
+                provides=getattr(plugin, "provides", ()),
+                providers=plugged.providers,
+            )
+            await _enter(stack, plugged, "lifespan", enter(ports=ports))
+        for key in getattr(plugin, "provides", ()):
+            if plugged.name not in [owner for owner, _ in shelf.get(key.name, ())]:
+                raise PluginError(
+                    f"plugin {plugged.name} lists the port {key.name} in provides and has not provided it when its "
+                    f"lifespan was entered; call ports.provide({key.name.upper()}, ...) there."
+                )
+
+
+async def _enter(stack: AsyncExitStack, plugged: Plugged, hook: str, context: object) -> object:
+    """Enter what a hook returned; what it raises on the way out is logged, so that the others still close."""
+    if not isinstance(context, AbstractAsyncContextManager):
+        raise PluginError(
+            f"plugin {plugged.name}: its hook {hook} returns {type(context).__name__}; "
+            "return an async context manager (contextlib.asynccontextmanager)."
+        )
+    with blame(plugged, f"hook {hook}"):
+        entered: object = await context.__aenter__()
+
+    async def leave() -> None:
+        try:
+            await context.__aexit__(None, None, None)
+        except Exception:
+            log.exception("Plugin %s failed to close what its hook %s had opened.", plugged.name, hook)
+
+    stack.push_async_callback(leave)
+    return entered
+
+
+# --- declare
+
+
+def _collect(loaded: Loaded, hook: str, kind: type[T] | None = None) -> list[T]:
+    """What every plugin returns from `hook`, in one list. Raises PluginError for what is not of its kind."""
+    parts: list[T] = []
+    for name, declare in loaded.hook(hook).items():
+        for part in _listed(name, hook, declare()):
+            if (kind is None and not callable(part)) or (kind is not None and not isinstance(part, kind)):
+                wanted = "functions" if kind is None else f"{kind.__name__}s"
+                raise PluginError(f"plugin {name}: its hook {hook} returned {part!r}; it returns {wanted}.")
+            parts.append(part)  # type: ignore[arg-type]
+    return parts
+
+
+def _listed(name: str, hook: str, parts: object) -> list[object]:
+    if parts is None:
+        return []
+    if not isinstance(parts, Iterable):
+        raise PluginError(f"plugin {name}: its hook {hook} returned {parts!r}; return a list, or yield.")
+    return list(parts)
+
+
+def mount(loaded: Loaded) -> list[MountedRoute]:
+    """Every plugin's routes at their places: relative paths below `{api_root}/{version}`."""
+    service = loaded.settings.service
+    root = service.api_root.rstrip("/")
+    mounted: list[MountedRoute] = []
+    named: dict[tuple[str, str], MountedRoute] = {}
+    for name, declare in loaded.hook("routes").items():
+        for route in _listed(name, "routes", declare()):
+            if not isinstance(route, Route):
+                raise PluginError(f"plugin {name}: its hook routes returned {route!r}; it returns Routes.")
+            absolute = route.path.startswith("/")
+            path = route.path if absolute else f"{root}/{route.version}/{route.path}".rstrip("/")
+            placed = MountedRoute(
+                route.method,
+                path,
+                route.name,
+                name,
+                "" if absolute else route.version,
+                route.door,
+                route.handler,
+                tags=route.tags,
+                reads=route.reads,
+                writes=route.writes,
+                summary=route.summary,
+                request=route.request,
+                response=route.response,
+                authored=route.settings,
+            )
+            if (other := named.setdefault((placed.version, placed.name), placed)) is not placed:
+                raise PluginError(
+                    f"plugins {other.plugin} and {name} both call a route {placed.name}; names are unique, "
+                    "so rename one or turn its plugin off."
+                )
+            if placed.door is Door.OPERATOR and service.strict:
+                loaded[name].run.say(
+                    f"{placed.method} {placed.path} ({name}) is for operators and not served: nothing guards it here."
+                )
+                continue
+            mounted.append(placed)
+    loaded.settings.check_routes([route.name for route in mounted])
+    loaded.settings.raise_faults()
+    return mounted
+
+
+# --- fold
+
+
+def fold(
+    loaded: Loaded, routes: Iterable[MountedRoute], *, observers: tuple[Observer, ...], closing: Callable[[], bool]
+) -> list[Plan]:
+    """A plan for each route, then those for what matches nothing and for what cannot be parsed."""
+    service = loaded.settings.service
+    declare_steps = loaded.hook("steps")
+    slots_of = {Door.API: EVERY_SLOT, Door.OPERATOR: EVERY_SLOT, Door.PROBE: PROBE_SLOTS}
+
+    def plan(route: MountedRoute, slots: frozenset[Slot], *, parsed: bool = True) -> Plan:
+        steps = [
+            step
+            for name in loaded.step_order
+            if name in declare_steps
+            for step in _steps_of(loaded, loaded[name], route, declare_steps[name])
+            if step.slot in slots
+        ]
+        return Plan(
+            route,
+            steps,
+            observers=observers,
+            clock=loaded.run.clock,
+            handler_s=service.timeouts.handler.seconds,
+            body_limit=service.limits.body.bytes,
+            closing=closing,
+            parsed=parsed,
+        )
+
+    plans = [plan(route, slots_of[route.door]) for route in routes]
+    plans.append(plan(pseudo_route(lost), UNMATCHED_SLOTS))
+    plans.append(plan(pseudo_route(malformed), MALFORMED_SLOTS, parsed=False))
+    loaded.settings.raise_faults()
+    return plans
+
+
+def _steps_of(loaded: Loaded, plugged: Plugged, route: MountedRoute, declare: Callable[..., object]) -> list[Step]:
+    """What `plugged` puts around `route`, which it sees with its own settings for it."""
+    if plugged.route_model is not None:
+        author = route.authored.get(plugged.name)
+        bound = loaded.settings.bind_route(plugged.name, route.name, author, plugged.route_model, run=plugged.run)
+        if bound is None:
+            return []  # a fault that is in the report
+        route = replace(route, bound=bound)
+    steps: list[Step] = []
+    for step in _listed(plugged.name, "steps", declare(route=route)):
+        if not isinstance(step, Check | Finish | Release | Wrap):
+            raise PluginError(
+                f"plugin {plugged.name}: its hook steps returned {step!r}; it returns Check, Finish, Release and Wrap."
+            )
+        steps.append(step)
+    return steps
+
+
+async def _finish_stream(request: web.Request, response: web.StreamResponse) -> None:
+    """aiohttp's signal before a stream begins: the Finishes of its route run now."""
+    plan = getattr(request.match_info.handler, "__self__", None)
+    if isinstance(plan, Plan):
+        await plan.finish_stream(request, response)
