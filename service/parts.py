@@ -81,7 +81,7 @@ class MountedRoute:
     summary: str = ""
     request: type[BaseModel] | None = None
     response: type[BaseModel] | None = None
-    authored: Mapping[str, object] = EMPTY
+    authored: Mapping[str, object] = field(default_factory=lambda: EMPTY)
     """`Route.settings`: the author's settings for other plugins, by instance name."""
     bound: PluginSettings | None = None
     """The asking plugin's settings for this route; read it with `settings()`."""
