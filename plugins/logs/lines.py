@@ -1,0 +1,124 @@
+"""What an entry looks like: one line of JSON, or one line of text after the operator's own format.
+
+JSON, of a request    time, level, kind "request", method, url, status, durationMs, bytes, remote, route, version,
+                      requestId, userId, userAgent, error; traceback where something crashed
+JSON, of the service  time, level, kind "log", logger, message; traceback where there is one
+Text, of a request    the format with its tokens filled in
+Text, of the service  time LEVEL logger: message
+Text, both            a traceback follows in lines that begin with `    | `, as no entry does
+"""
+
+from __future__ import annotations
+
+from traceback import format_exception
+from typing import Protocol
+
+from plugins.logs.escaping import clipped, json_line, printable
+from plugins.logs.redaction import MASK, Redaction
+from plugins.logs.tokens import compile_format
+from service.api import Exchange, timestamp
+
+FOLLOWING = "\n    | "
+
+
+class Lines(Protocol):
+    """Renders entries; each ends with a line feed and has no other inside, tracebacks in text excepted."""
+
+    def exchange(self, exchange: Exchange) -> bytes:
+        """The line of one finished request."""
+
+    def entry(self, *, at_s: float, level: str, logger: str, message: str, traceback: str = ...) -> bytes:
+        """The line of something that the service itself has to say; texts are redacted already."""
+
+
+class JsonLines:
+    """`format = "json"`."""
+
+    def __init__(self, redaction: Redaction) -> None:
+        self._redaction = redaction
+        self._stamp = Stamps()
+        self._hides_agent = redaction.hides("User-Agent")
+
+    def exchange(self, exchange: Exchange) -> bytes:
+        status = exchange.status
+        agent = exchange.headers.get("User-Agent")
+        fields: dict[str, object] = {
+            "time": self._stamp(exchange.started_at),
+            "level": "info" if status < 500 else "error",
+            "kind": "request",
+            "method": exchange.method,
+            "url": self._redaction.url(exchange.target),
+            "status": status,
+            "durationMs": round(exchange.duration_s * 1000, 3),
+            "bytes": exchange.bytes_sent,
+            "remote": exchange.remote,
+            "route": exchange.route,
+            "version": exchange.version,
+            "requestId": exchange.request_id,
+            "userId": exchange.subject,
+            "userAgent": MASK if self._hides_agent and agent else agent,
+            "error": exchange.error_code,
+        }
+        if exchange.failure is not None:
+            fields["traceback"] = traceback_of(exchange, exchange.failure, self._redaction)
+        return json_line(fields)
+
+    def entry(self, *, at_s: float, level: str, logger: str, message: str, traceback: str = "") -> bytes:
+        fields: dict[str, object] = {
+            "time": self._stamp(at_s),
+            "level": level,
+            "kind": "log",
+            "logger": logger,
+            "message": message,
+        }
+        if traceback:
+            fields["traceback"] = traceback
+        return json_line(fields)
+
+
+class TextLines:
+    """A morgan-like format: `":method :url :status :response-time ms - :user-id"`."""
+
+    def __init__(self, text: str, redaction: Redaction) -> None:
+        """Raises ValueError for a format that is none, saying which tokens there are."""
+        self._redaction = redaction
+        self._stamp = Stamps()
+        self._template, self._readers = compile_format(text, redaction, self._stamp)
+
+    def exchange(self, exchange: Exchange) -> bytes:
+        line = self._template % tuple([read(exchange) for read in self._readers])
+        if exchange.failure is not None:
+            line += _following(f"request {exchange.request_id}")
+            line += _following(traceback_of(exchange, exchange.failure, self._redaction))
+        return f"{line}\n".encode()
+
+    def entry(self, *, at_s: float, level: str, logger: str, message: str, traceback: str = "") -> bytes:
+        line = f"{self._stamp(at_s)} {level.upper()} {logger}: {message}"
+        return f"{printable(line)}{_following(traceback)}\n".encode()
+
+
+class Stamps:
+    """Instants as RFC 3339 in UTC with milliseconds; the date is worked out once a second."""
+
+    __slots__ = ("_last",)
+
+    def __init__(self) -> None:
+        self._last = (0, timestamp(0)[:-4])
+
+    def __call__(self, at_s: float) -> str:
+        second = int(at_s)
+        known, text = self._last
+        if known != second:
+            text = timestamp(second)[:-4]
+            self._last = (second, text)  # in one step: other threads log too
+        return f"{text}{int((at_s - second) * 1000):03d}Z"
+
+
+def traceback_of(exchange: Exchange, failure: BaseException, redaction: Redaction) -> str:
+    """What crashed, without the secrets that the request carried."""
+    text = "".join(format_exception(failure)).rstrip("\n")
+    return clipped(redaction.text_of(text, target=exchange.target, headers=exchange.headers))
+
+
+def _following(text: str) -> str:
+    return "".join([FOLLOWING + printable(line) for line in text.split("\n")]) if text else ""

@@ -1,0 +1,99 @@
+"""What is a secret, and that it is found however it is spelled."""
+
+from __future__ import annotations
+
+import pytest
+
+from plugins.logs.redaction import Redaction
+
+CANARY = "c4n4ry-77-value"
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/users?token={}",
+        "/users?page=2&ACCESS_TOKEN={}&limit=3",
+        "/users?accessToken={}",
+        "/users?api-key={}",
+        "/users?%74oken={}",
+        "/users?to%6ben={}",
+        "/users?token[eq]={}",
+        "/users?token%5Beq%5D={}",
+        "/users?a=1;password={}",
+        "/users?token={};still-the-value",
+        "/users?token=a={}",
+        "/users?x-secret={}",
+        "/users?token=&token={}",
+        "http://ann:{}@host/users",
+        "/users?next=http://ann:{}@host/",
+    ],
+)
+def test_url_masks_a_secret_in_any_spelling(target):
+    assert CANARY not in Redaction(["X-Secret"]).url(target.format(CANARY))
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["/users", "/users?page=2&limit=20", "/users?tokens=3", "/users?q=token", "/a@b", "-", "*", "/x?total%5Bgte%5D=5"],
+)
+def test_url_keeps_what_is_no_secret(target):
+    assert Redaction().url(target) == target
+
+
+def test_url_keeps_the_parameters_around_a_secret():
+    assert Redaction().url("/a?x=1&token=abc&y=2") == "/a?x=1&token=***&y=2"
+
+
+@pytest.mark.parametrize(
+    "name", ["Authorization", "cookie", "Set-Cookie", "X-API-Key", "PROXY-AUTHORIZATION", "x_secret"]
+)
+def test_headers_that_are_secrets_are_known_in_any_case(name):
+    assert Redaction(["x-secret"]).hides(name)
+
+
+@pytest.mark.parametrize("name", ["Accept", "User-Agent", "X-Request-Id", "Host", "cookies"])
+def test_other_headers_are_not_hidden(name):
+    assert not Redaction(["x-secret"]).hides(name)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Authorization: Bearer {}",
+        "Authorization: Basic {}",
+        "Cookie: a=1; session={}",
+        "{{'Authorization': 'Bearer {}', 'Accept': '*/*'}}",
+        "{{'Cookie': 'a=1; session={}'}}",
+        '{{"password": "{}"}}',
+        "password={} is wrong",
+        "GET /users?page=1&token={} failed",
+        "cannot reach postgres://pegboard:{}@db:5432/app",
+        "bearer {} has expired",
+        "<CIMultiDict('X-Secret': '{}')>",
+    ],
+)
+def test_free_text_loses_what_looks_like_a_secret(text):
+    assert CANARY not in Redaction(["x-secret"]).text(text.format(CANARY))
+
+
+def test_free_text_without_secrets_is_kept():
+    text = "The pool is exhausted: 10 of 10 connections are in use (users.list, tokenizer: on)."
+    assert Redaction().text(text) == text
+
+
+def test_text_of_a_request_loses_what_that_request_carried():
+    headers = {
+        "Authorization": f"Bearer {CANARY}-1",
+        "Cookie": f'theme=dark; sid="{CANARY}-2"',
+        "X-Api-Key": f"{CANARY}-3",
+    }
+    said = f"{CANARY}-1 is no key, {CANARY}-2 neither, {CANARY}-3, {CANARY} 4"
+    masked = Redaction().text_of(said, target=f"/users?token={CANARY}+4", headers=headers)
+    assert CANARY not in masked
+    assert masked == "*** is no key, *** neither, ***, ***"
+
+
+def test_text_of_a_request_keeps_words_that_short_secrets_would_match():
+    masked = Redaction().text_of("a valid name", target="/users?token=a", headers={"Authorization": "Basic val"})
+    assert masked == "a valid name"
