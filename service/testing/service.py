@@ -135,13 +135,9 @@ async def make_service(tmp_path: Path, aiohttp_client: Any) -> AsyncIterator[Mak
         clock: Clock | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> Service:
-        modules = {
-            plugin.__name__.rpartition(".")[2].lower(): plugin for plugin in plugins if not isinstance(plugin, str)
-        }
-        names = [
-            plugin if isinstance(plugin, str) else plugin.__name__.rpartition(".")[2].lower() for plugin in plugins
-        ]
-        wanted: dict[str, Any] = {"plugins": {name: {"enabled": True} for name in names}}
+        by_name = {_name_of(plugin): plugin for plugin in plugins}
+        modules = {name: plugin for name, plugin in by_name.items() if not isinstance(plugin, str)}
+        wanted: dict[str, Any] = {"plugins": {name: {"enabled": True} for name in by_name}}
         config = tmp_path / f"config-{len(running)}.toml"
         config.write_text(tomli_w.dumps(_merged(wanted, settings or {})))
         service = Service(config, modules, clock, environ or {})
@@ -158,6 +154,10 @@ async def make_service(tmp_path: Path, aiohttp_client: Any) -> AsyncIterator[Mak
 def clock() -> FakeClock:
     """A clock to hand to `make_service` and to move."""
     return FakeClock()
+
+
+def _name_of(plugin: str | Any) -> str:
+    return plugin if isinstance(plugin, str) else str(plugin.__name__).rpartition(".")[2].lower()
 
 
 def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
