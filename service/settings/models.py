@@ -73,3 +73,25 @@ class ServiceSettings(PluginSettings):
 
     timeouts: Timeouts = Timeouts()
     limits: Limits = Limits()
+
+
+class Reserved(PluginSettings):
+    """The keys that every [plugins.NAME] has beside the plugin's own."""
+
+    enabled: bool = False
+    """Whether the plugin is on. One that is off is not imported, and its secrets are not looked up."""
+
+    use: Annotated[str | None, Field(min_length=1)] = None
+    """The module to use where it is not called like the table: several instances of one plugin."""
+
+    before: tuple[str, ...] = ()
+    """Instances whose steps in the same slot this one's stand before."""
+
+    after: tuple[str, ...] = ()
+    """Instances whose steps in the same slot this one's stand after."""
+
+    ports: dict[str, str] = {}
+    """Which instance provides a port, where several do: `{ database = "reporting" }`."""
+
+
+RESERVED = tuple(Reserved.model_fields)

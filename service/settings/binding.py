@@ -1,0 +1,244 @@
+"""From a table to a validated model; what is wrong becomes faults that say where, what, and the line to write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import replace
+from typing import TypeVar
+
+from pydantic import BaseModel
+
+from service.settings.annotations import field_names, inner, inside, mentions_secret, model_of, samples
+from service.settings.checking import Error, drop, get, put, validate
+from service.settings.fixing import line_for, removal_for, safe, secret_reference
+from service.settings.merging import Node
+from service.settings.references import Resolver, Source
+from service.settings.reporting import Fault, Report, place_of
+from service.settings.spelling import Path_, dotted, listed, looks_secret, nearest, passwords_in
+from service.settings.units import MASK, Secret
+from service.settings.wording import WRONG_KIND, sentence
+
+M = TypeVar("M", bound=BaseModel)
+
+MOST_SHOWN = 40
+"""Longer values are not repeated in a message (chosen)."""
+
+
+class Binding:
+    """One table for one model."""
+
+    def __init__(
+        self,
+        node: Node,
+        model: type[BaseModel],
+        *,
+        resolver: Resolver,
+        report: Report,
+        context: Mapping[str, object],
+        also: Sequence[str] = (),
+    ) -> None:
+        self._model = model
+        self._resolver = resolver
+        self._report = report
+        self._context = context
+        self._node = node
+        self._also = also
+        """Keys that the table has beside the model's: named in suggestions."""
+        self.faulty: set[str | int] = set()
+        """Keys whose value is wrong."""
+
+    def bound(self, model: type[M]) -> M | None:
+        """The model, or None: then there are faults."""
+        data = self._resolver.data(self._node, model)
+        self._data = data if isinstance(data, dict) else {}
+        result, errors = validate(model, self._data, self._context)
+        settled = self._resolver.settled
+        errors = [error for error in errors if error.path not in settled]
+        for error in errors:
+            self._report.add(self._fault(error))
+        self.faulty = {path[0] for path in settled} | {error.path[0] for error in errors if error.path}
+        return None if settled or errors else result
+
+    def salvaged(self, model: type[M]) -> M:
+        """The model with defaults in place of what is faulty, so that checking can go on."""
+        good = {key: value for key, value in self._data.items() if key not in self.faulty}
+        result, _ = validate(model, good, self._context)
+        return result if result is not None else validate(model, {}, self._context)[0] or model.model_construct()
+
+    # --- one error
+
+    def _fault(self, error: Error) -> Fault:
+        source, written = self._written(error.path)
+        place = place_of(source.layer, written)
+        if error.kind == "extra_forbidden":
+            return self._unknown_key(error, source, written)
+        annotation = inside(self._model, error.path)
+        secret = self._is_secret(error.path, annotation)
+        shown = None if secret else self._shown(error.path, source)
+        message = sentence(error.kind, error.message, error.context, annotation, shown)
+        for text in sorted(self._resolver.secrets, key=len, reverse=True):
+            message = message.replace(text, MASK) if text else message
+        if source.reference is not None and error.path in self._resolver.sources:
+            kind, name = source.reference
+            where = {"env": f"the variable {name}", "file": f"the file {name}", "default": "the default"}[kind]
+            message = f"{where} {message}" if message.startswith(("must", "is ")) else f"{where}: {message}"
+        message, told, fix = message.partition("; write: ")
+        if not told:
+            fix = self._fix(error, source, written, annotation, secret=secret)
+        return Fault(place, written, message, fix)
+
+    def _fix(self, error: Error, source: Source, written: Path_, annotation: object, *, secret: bool) -> str:
+        missing = error.kind == "missing"
+        if secret and not isinstance(source.raw, list) and (missing or source.reference is None):
+            return line_for(source, written, secret_reference(written))
+        pair_path, pair_written, list_path = self._pair_of(error.path, written)
+        for value in self._candidates(error, annotation):
+            if isinstance(value, Secret) or not self._passes(error.path, value):
+                continue
+            if list_path and not error.kind.startswith("missing"):
+                whole = self._replaced(pair_path, error.path, value)
+                return line_for(self._written(pair_path)[0], pair_written, safe(whole, pair_written, None))
+            return line_for(source, written, safe(value, written, annotation))
+        if not error.path:
+            return ""
+        return line_for(source, written, next(self._candidates(error, annotation), "..."))
+
+    def _unknown_key(self, error: Error, source: Source, written: Path_) -> Fault:
+        place = place_of(source.layer, written)
+        parent = inside(self._model, error.path[:-1]) if error.path[:-1] else self._model
+        model = model_of(parent)
+        known = list(field_names(model)) if model else []
+        if len(error.path) == 1:
+            known += self._also
+        key = str(error.path[-1])
+        guess = nearest(key, known)
+        if guess is None:
+            takes = f"; there are {listed(known)}" if len(known) > 1 else f"; there is {known[0]}" if known else ""
+            message = f"there is no such setting{takes}"
+            return Fault(place, written, message, removal_for(source, written), "remove")
+        message = f'there is no such setting; did you mean "{guess}"?'
+        target, target_written = (*error.path[:-1], guess), (*written[:-1], guess)
+        if guess in self._also and len(error.path) == 1:
+            return Fault(place, written, message, self._renamed(source, written, target_written, None, self._model))
+        annotation = inner(parent, guess)
+        field = model.model_fields[field_names(model)[guess]] if model else None
+        if self._is_secret(target, annotation) or looks_secret(key):
+            fix = self._renamed(source, written, target_written, secret_reference(target_written), annotation)
+            return Fault(place, written, message, fix)
+        data = get(self._data, error.path)
+        for value in (data, *samples(annotation, field)):
+            if isinstance(data, dict | list) or self._passes(target, value, without=error.path):
+                kept = source.raw if value is data and source.raw is not None else value
+                fix = self._renamed(source, written, target_written, kept, annotation)
+                return Fault(place, written, message, fix)
+        return Fault(place, written, message, self._renamed(source, written, target_written, data, annotation))
+
+    def _renamed(self, source: Source, written: Path_, target: Path_, value: object, annotation: object) -> str:
+        if value is None:
+            value = source.raw
+        document = source.layer.document
+        spot = document.spots.get(written) if document else None
+        if spot is not None and spot.form in ("header", "implied"):
+            return f"[{dotted(target)}]"
+        if spot is not None and spot.form == "dotted":
+            return f"{dotted(target[len(spot.anchor) :])} ..."
+        renamed = replace(source, layer=replace(source.layer, name=_renamed_variable(source, target)))
+        return line_for(replace(renamed, path=target, reference=None), target, safe(value, target, annotation))
+
+    # --- where, and what may be shown
+
+    def _written(self, path: Path_) -> tuple[Source, Path_]:
+        """The source of what is at `path` of the data or nearest around it, and that path as it is written."""
+        sources = self._resolver.sources
+        length = next(length for length in range(len(path), -1, -1) if path[:length] in sources)
+        source = sources[path[:length]]
+        return source, (*source.path, *path[length:])
+
+    def _is_secret(self, path: Path_, annotation: object) -> bool:
+        name = next((part for part in reversed(path) if isinstance(part, str)), "")
+        return looks_secret(name) or mentions_secret(annotation)
+
+    def _shown(self, path: Path_, source: Source) -> object:
+        """The value at `path`, where it is a short scalar that stands in the file itself."""
+        value = get(self._data, path)
+        literal = source.layer.document is not None and source.reference is None and not isinstance(source.raw, Mapping)
+        if not literal or not isinstance(value, str | int | float) or len(str(value)) > MOST_SHOWN:
+            return None
+        return None if isinstance(value, str) and passwords_in(value) else value
+
+    def _pair_of(self, path: Path_, written: Path_) -> tuple[Path_, Path_, bool]:
+        """The pair that holds the list item at `path`: its path in the data, as written, and whether there is one."""
+        cut = len(path)
+        while cut and isinstance(path[cut - 1], int):
+            cut -= 1
+        dropped = len(path) - cut
+        return path[:cut], written[: len(written) - dropped], dropped > 0
+
+    # --- what would pass
+
+    def _candidates(self, error: Error, annotation: object) -> Iterator[object]:
+        example = error.context.get("example")
+        if example not in (None, MASK):
+            yield example
+        if error.kind in ("literal_error", "enum"):
+            guess = nearest(str(get(self._data, error.path)), [c for c in samples(annotation) if isinstance(c, str)])
+            yield from [guess] if guess else []
+        value = get(self._data, error.path)
+        yield from _coerced(value)
+        yield from [error.context[bound] for bound in ("ge", "le") if bound in error.context]
+        yield from [[value]] if error.kind in WRONG_KIND and isinstance(value, str) else []
+        parent = inside(self._model, error.path[:-1]) if error.path[:-1] else self._model
+        model = model_of(parent)
+        name = field_names(model).get(str(error.path[-1])) if model and error.path else None
+        yield from samples(annotation, model.model_fields[name] if model and name else None)
+        yield from [_stepped(error.context[b], by) for b, by in (("gt", 1), ("lt", -1)) if b in error.context]
+
+    def _passes(self, path: Path_, value: object, *, without: Path_ = ()) -> bool:
+        """Whether there is no error at or below `path` once `value` is there."""
+        if not path:
+            return False
+        data = deepcopy(self._data)
+        if without:
+            drop(data, without)
+        if not put(data, path, value):
+            return False
+        errors = validate(self._model, data, self._context)[1]
+        return not any(error.path[: len(path)] == path for error in errors)
+
+    def _replaced(self, pair: Path_, path: Path_, value: object) -> object:
+        """The value of `pair` with `value` at `path` inside, references as they are written."""
+        data = deepcopy(self._resolver.sources[pair].raw)
+        if not isinstance(data, list):
+            data = deepcopy(get(self._data, pair))
+        holder: dict[str, object] = {"value": data}
+        put(holder, ("value", *path[len(pair) :]), value)
+        return holder["value"]
+
+
+def _coerced(value: object) -> Iterator[object]:
+    """What a value of the wrong kind most likely meant: `"10"` 10, `"true"` true, 5 `"5"`."""
+    if isinstance(value, str):
+        text = value.strip().lower()
+        readers: tuple[Callable[[str], object], ...] = (int, float)
+        for read in readers:
+            try:
+                yield read(text)
+            except ValueError:
+                continue
+        if text in ("true", "yes", "on", "1", "false", "no", "off", "0"):
+            yield text in ("true", "yes", "on", "1")
+    elif isinstance(value, bool):
+        yield str(value).lower()
+    elif isinstance(value, int | float):
+        yield from [str(value), bool(value)]
+        yield from [int(value)] if value == value and abs(value) < 2**63 else []
+
+
+def _stepped(bound: object, by: int) -> object:
+    return bound + by if isinstance(bound, int | float) else bound
+
+
+def _renamed_variable(source: Source, target: Path_) -> str:
+    name = source.layer.name
+    return "__".join(["PEGBOARD", *[str(part).upper() for part in target]]) if name.startswith("PEGBOARD__") else name

@@ -1,0 +1,97 @@
+"""Everything that is wrong, in one report: each fault names its place and ends with the line to write.
+
+config.toml:12  plugins.database.pool.mx: there is no such setting; did you mean "max"?
+    write: max = 10
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from service.errors import SettingsError
+from service.settings.merging import Layer
+from service.settings.spelling import Path_, dotted, printable, without_userinfo
+
+AFTER_THE_FILE = 1 << 30
+"""Stands for the line of what is not in the file: reported last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a fault is: a line of the file, a variable, or an option."""
+
+    text: str
+    line: int = AFTER_THE_FILE
+    column: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One mistake of the operator's."""
+
+    place: Place
+    path: Path_
+    """As it is written at the place."""
+    message: str
+    fix: str
+    """The line to write, or the key to remove."""
+    verb: str = "write"
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.place.text}  {dotted(self.path)}: {self.message}"
+            if self.path
+            else f"{self.place.text}: {self.message}"
+        ]
+        if self.fix:
+            first, *rest = self.fix.split("\n")
+            lines.append(f"    {self.verb}: {first}")
+            lines += [" " * (len(self.verb) + 6) + line for line in rest]
+        return "\n".join([printable(without_userinfo(line)) for line in lines])
+
+
+def place_of(layer: Layer, path: Path_) -> Place:
+    """The place of `path` in `layer`, or the nearest around it."""
+    if layer.document is None:
+        return Place(layer.name)
+    spot = layer.document.spot(path)
+    if spot is None:
+        return Place(str(layer.document.path), 0)
+    return Place(f"{layer.document.path}:{spot.line}", spot.line, spot.column)
+
+
+class Report:
+    """Collects faults and warnings; the same one twice counts once."""
+
+    def __init__(self) -> None:
+        self._faults: dict[Fault, None] = {}
+        self._warnings: dict[Fault, None] = {}
+
+    def add(self, fault: Fault) -> None:
+        self._faults.setdefault(fault)
+
+    def warn(self, fault: Fault) -> None:
+        self._warnings.setdefault(fault)
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """In the order of the file; what is not in the file comes last."""
+        return _ordered(self._faults)
+
+    @property
+    def warnings(self) -> tuple[Fault, ...]:
+        return _ordered(self._warnings)
+
+    def raise_faults(self) -> None:
+        """Raises SettingsError with every fault, if there is one."""
+        faults = self.faults
+        if faults:
+            count = f"\n\n{len(faults)} faults." if len(faults) > 1 else ""
+            raise SettingsError("\n\n".join([str(fault) for fault in faults]) + count)
+
+
+def _ordered(faults: Iterable[Fault]) -> tuple[Fault, ...]:
+    return tuple(
+        sorted(faults, key=lambda f: (f.place.line, f.place.column, f.place.text, [str(part) for part in f.path]))
+    )

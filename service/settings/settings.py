@@ -1,0 +1,263 @@
+"""`read` gives `Settings`: what the file, the environment and the options come to, checked as it is asked for.
+
+Faults are collected, whoever finds them, and raised together by `raise_faults`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel
+
+from service.settings.annotations import field_at, field_names
+from service.settings.binding import Binding
+from service.settings.environments import Environments
+from service.settings.merging import Layer, Node, Table, Text, Value, at, grown, is_reference, merged, stacked
+from service.settings.models import RESERVED, Reserved, ServiceSettings
+from service.settings.outside import parsed_table, with_environ, with_overrides
+from service.settings.positions import Document
+from service.settings.reading import read_document
+from service.settings.references import Resolver
+from service.settings.reporting import Fault, Report, place_of
+from service.settings.showing import Effective, effective
+from service.settings.spelling import Path_, dotted, nearest, toml_key
+
+M = TypeVar("M", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One [plugins.NAME]: its reserved keys."""
+
+    name: str
+    use: str
+    """The plugin that it is an instance of."""
+    enabled: bool
+    before: tuple[str, ...]
+    after: tuple[str, ...]
+    ports: Mapping[str, str]
+    """Port name to the name of the instance that provides it."""
+    _layer: Layer = field(repr=False, compare=False)
+    _path: Path_ = field(repr=False, compare=False)
+
+    @property
+    def line(self) -> int:
+        """Where its table begins in config.toml; 0 where the environment or an option made it."""
+        spot = self._layer.document.spot(self._path) if self._layer.document else None
+        return spot.line if spot else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A table that was validated, for showing it."""
+
+    path: tuple[str, ...]
+    model: BaseModel
+    resolver: Resolver
+
+
+class Settings:
+    """The settings of one start. Made by `read`."""
+
+    def __init__(
+        self, *, document: Document, environment: str, tree: Table, environ: Mapping[str, str], report: Report
+    ) -> None:
+        self.config_path = document.path
+        self.environment = environment
+        self.tree = tree
+        self.bindings: dict[tuple[str, ...], Bound] = {}
+        """What was bound so far, by the path of its table."""
+        self._document = document
+        self._environ = environ
+        self._report = report
+        self.service = self._bound_service()
+        self.instances = tuple([self._instance(name, node) for name, node in self._tables("plugins")])
+        self._check_route_keys()
+
+    # --- typed settings
+
+    def bind(self, instance: str, model: type[M], *, run: object) -> M | None:
+        """[plugins.INSTANCE] as `model`, validated with context `{"run": run}`. None where that left faults."""
+        path = ("plugins", instance)
+        node = self._table(path)
+        own = Table({key: child for key, child in node.entries.items() if key not in RESERVED}, node.origins)
+        resolver = self._resolver()
+        binding = Binding(own, model, resolver=resolver, report=self._report, context={"run": run}, also=RESERVED)
+        result = binding.bound(model)
+        if result is not None:
+            self.bindings[path] = Bound(path, result, resolver)
+        return result
+
+    def bind_route(self, instance: str, route: str, author: object | None, model: type[M], *, run: object) -> M | None:
+        """What `instance` does with `route`: the author's value under the operator's keys, globs in file order.
+
+        Either may be a single value for the model's first field. None where that left faults.
+        """
+        table = Table({}, ((Layer(f"the settings that the author of {route} gives"), ()),))
+        if author is not None:
+            table = merged(table, _route_table(Value(author, table.origins[0][0], (instance,)), model))
+        for glob, node in self._tables("routes"):
+            key = node.entries.get(instance)
+            if key is not None and fnmatchcase(route, glob):
+                table = merged(table, _route_table(key, model))
+        resolver = self._resolver()
+        return Binding(table, model, resolver=resolver, report=self._report, context={"run": run}).bound(model)
+
+    def check_routes(self, names: Iterable[str], *, tolerated_prefixes: Iterable[str] = ()) -> None:
+        """Every [routes."glob"] has to match one of `names`; where it begins with a tolerated one it need not."""
+        known = list(names)
+        tolerated = tuple(tolerated_prefixes)
+        families = dict.fromkeys([f"{name.rpartition('.')[0]}.*" for name in known if "." in name])
+        for glob, _ in self._tables("routes"):
+            if any(fnmatchcase(name, glob) for name in known):
+                continue
+            path = ("routes", glob)
+            if any(glob == prefix or glob.startswith(f"{prefix}.") for prefix in tolerated):
+                self.warn(path, "there is no such route, so nothing comes of it")
+                continue
+            guess = nearest(glob, [*known, *families])
+            hint = f'; did you mean "{guess}"?' if guess else "; `pegboard routes` lists them"
+            written = self._written(path)[1]
+            fix = f"[{dotted((*written[:-1], guess or '*'))}]"
+            self.fault(path, f"no route has a name like this{hint}", fix=fix)
+
+    def effective(self) -> tuple[Effective, ...]:
+        """Every effective value with its origin; of plugins that were bound, defaults too. Secrets are masked."""
+        return effective(self)
+
+    # --- faults
+
+    def fault(self, path: tuple[str, ...], message: str, *, fix: str) -> None:
+        """Add a mistake at `path`; the line is found from it. `fix` is the line to write."""
+        layer, written = self._written(path)
+        self._report.add(Fault(place_of(layer, written), written, message, fix))
+
+    def warn(self, path: tuple[str, ...], message: str, *, fix: str = "") -> None:
+        """As `fault`, for what need not stop the start."""
+        layer, written = self._written(path)
+        self._report.warn(Fault(place_of(layer, written), written, message, fix))
+
+    def place(self, path: tuple[str, ...]) -> str:
+        """Where `path` was set, for a message: `config.toml:12`, `PEGBOARD__...` or `--set ...`."""
+        return place_of(*self._written(path)).text
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        return self._report.faults
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the operator should hear of, each with its place."""
+        return tuple([str(warning) for warning in self._report.warnings])
+
+    def raise_faults(self) -> None:
+        """Raises SettingsError with the whole report, if there are faults."""
+        self._report.raise_faults()
+
+    # --- the parts of the tree
+
+    def _tables(self, section: str) -> list[tuple[str, Table]]:
+        node = at(self.tree, (section,))
+        entries = node.entries if isinstance(node, Table) else {}
+        return [(name, table) for name, table in entries.items() if isinstance(table, Table)]
+
+    def _table(self, path: tuple[str, ...]) -> Table:
+        node = at(self.tree, path)
+        return node if isinstance(node, Table) else Table({}, ((Layer(str(self.config_path), self._document), path),))
+
+    def _written(self, path: tuple[str, ...]) -> tuple[Layer, Path_]:
+        """The layer that has the last word on `path`, and the path there."""
+        for length in range(len(path), 0, -1):
+            node = at(self.tree, path[:length])
+            if node is not None:
+                layer, written = node.origins[0] if isinstance(node, Table) else (node.layer, node.path)
+                return layer, (*written, *path[length:])
+        return Layer(str(self.config_path), self._document), path
+
+    def _resolver(self) -> Resolver:
+        return Resolver(environ=self._environ, folder=self.config_path.parent, report=self._report)
+
+    def _bound_service(self) -> ServiceSettings:
+        resolver = self._resolver()
+        binding = Binding(
+            self._table(("service",)), ServiceSettings, resolver=resolver, report=self._report, context={}
+        )
+        result = binding.bound(ServiceSettings) or binding.salvaged(ServiceSettings)
+        self.bindings["service",] = Bound(("service",), result, resolver)
+        return result
+
+    def _instance(self, name: str, node: Table) -> Instance:
+        own = Table({key: child for key, child in node.entries.items() if key in RESERVED}, node.origins)
+        binding = Binding(own, Reserved, resolver=self._resolver(), report=self._report, context={})
+        reserved = binding.bound(Reserved) or binding.salvaged(Reserved)
+        layer, path = node.origins[0]
+        return Instance(
+            name=name,
+            use=reserved.use or name,
+            enabled=reserved.enabled or "enabled" in binding.faulty,  # so that the rest of its table is checked too
+            before=reserved.before,
+            after=reserved.after,
+            ports=reserved.ports,
+            _layer=layer,
+            _path=path,
+        )
+
+    def _check_route_keys(self) -> None:
+        known = [instance.name for instance in self.instances]
+        for glob, table in self._tables("routes"):
+            for key in table.entries:
+                if key in known:
+                    continue
+                guess = nearest(key, known)
+                message = "there is no such plugin instance"
+                message += f'; did you mean "{guess}"?' if guess else f", no [plugins.{toml_key(key)}]"
+                fix = f"{toml_key(guess)} = ..." if guess else f"[plugins.{toml_key(key)}]\nenabled = true"
+                self.fault(("routes", glob, key), message, fix=fix)
+
+
+def read(
+    config: Path, *, environment: str | None = None, overrides: Sequence[str] = (), environ: Mapping[str, str]
+) -> Settings:
+    """Read `config` for `environment` (else PEGBOARD_ENV, else `default_env`), under `environ` and `--set` overrides.
+
+    Raises SettingsError at once for a file that leaves nothing to check: missing, unreadable, no TOML. All else is
+    collected: see `Settings.raise_faults`.
+    """
+    document, data = read_document(config)
+    report = Report()
+    environments = Environments(data, document, report)
+    default = _default_environment(environments.base(), environ, overrides, config.parent)
+    name = environments.choose(environment, environ.get("PEGBOARD_ENV") or None, default)
+    tree = stacked([environments.base(), *environments.layers(name)])
+    tree = with_overrides(with_environ(tree, environ, report), overrides, report)
+    return Settings(document=document, environment=name, tree=tree, environ=environ, report=report)
+
+
+def _default_environment(base: Table, environ: Mapping[str, str], overrides: Sequence[str], folder: Path) -> str:
+    """`[service] default_env`, which has to be known before the rest can be: its faults are found again later."""
+    report = Report()
+    tree = with_overrides(with_environ(base, environ, report), overrides, report)
+    node = at(tree, ("service", "default_env"))
+    found = Resolver(environ=environ, folder=folder, report=report).data(node, str) if node else None
+    return found if isinstance(found, str) and found else str(ServiceSettings.model_fields["default_env"].default)
+
+
+def _route_table(node: Node, model: type[BaseModel]) -> Table:
+    """A plugin's key of one [routes."glob"] as a table: a single value is the model's first field."""
+    if isinstance(node, Table):
+        return node
+    value: object = node.value
+    if isinstance(value, Text):
+        value = parsed_table(value.text) or value
+    if isinstance(value, BaseModel):
+        value = {name: getattr(value, name) for name in value.model_fields_set}
+    if isinstance(value, Mapping):
+        kind = "env" if "env" in value else "file"
+        if not is_reference(value) or field_at(model, kind):
+            return grown(value, node.layer, node.path, depth=len(node.path))
+    first = next(iter(field_names(model)), "value")
+    return Table({first: Value(value, node.layer, node.path)}, ((node.layer, node.path),))

@@ -1,0 +1,98 @@
+"""How paths, keys and values are spelled for an operator: TOML to paste, and nothing that should stay secret."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, time
+from difflib import get_close_matches
+
+from service.settings.units import MASK, Secret
+
+Path_ = tuple[str | int, ...]
+"""Keys, and indexes of list items, from the top of the file."""
+
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+_SECRET_WORDS = re.compile(
+    r"pass(word|wd|phrase)?|pwd|secret|token|credential|private|pepper|salt|api_?key|(^|_)keys?$|(^|_)auth$|cookie|dsn",
+    re.IGNORECASE,
+)
+_USERINFO = re.compile(r"(?<=://)([^\s/?#@:]*):[^\s/?#]*(?=@)")
+_USERINFO_LOOSE = re.compile(r"(?<=://)([^\s:@]*):\S*(?=@)")
+_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def looks_secret(name: str) -> bool:
+    """Whether a value under this name is one that nobody should see."""
+    return _SECRET_WORDS.search(name.replace("-", "_")) is not None
+
+
+def without_userinfo(text: str) -> str:
+    """`text` with the password of every URL in it masked."""
+    return _USERINFO_LOOSE.sub(rf"\1:{MASK}", _USERINFO.sub(rf"\1:{MASK}", text))
+
+
+def passwords_in(text: str) -> list[str]:
+    """The passwords of the URLs in `text`."""
+    return [found[0].partition(":")[2] for found in _USERINFO_LOOSE.finditer(text)]
+
+
+def toml_key(name: str) -> str:
+    return name if _BARE_KEY.fullmatch(name) else _quoted(name)
+
+
+def dotted(path: Sequence[str | int]) -> str:
+    """`plugins.hosts[0]."a.b"`: a path as an operator writes it, indexes in brackets."""
+    text = ""
+    for part in path:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            text += f".{toml_key(part)}" if text else toml_key(part)
+    return text
+
+
+def toml(value: object) -> str:
+    """`value` as TOML on one line; a Secret or None, which TOML does not have, as `"***"` and `""`."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            return str(value)
+        case datetime() | date() | time():
+            return value.isoformat()
+        case Mapping():
+            inside = ", ".join(f"{toml_key(str(key))} = {toml(item)}" for key, item in value.items())
+            return f"{{ {inside} }}" if inside else "{}"
+        case list() | tuple() | set() | frozenset():
+            return f"[{', '.join([toml(item) for item in value])}]"
+        case Secret():
+            return _quoted(MASK)
+        case None:
+            return '""'
+        case _:
+            return _quoted(str(value))
+
+
+def _quoted(text: str) -> str:
+    out = "".join([_ESCAPES.get(letter, letter) for letter in text])
+    return '"' + re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", lambda m: f"\\u{ord(m[0]):04X}", out) + '"'
+
+
+def printable(text: str) -> str:
+    """`text` with control characters escaped, so that a file's content cannot move the cursor of a terminal."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]", lambda m: f"\\u{ord(m[0]):04X}", text)
+
+
+def nearest(name: str, candidates: Sequence[str]) -> str | None:
+    """The candidate that `name` is most likely a misspelling of, or None."""
+    folded = {candidate.casefold().replace("-", "_"): candidate for candidate in candidates}
+    found = get_close_matches(name.casefold().replace("-", "_"), list(folded), n=1, cutoff=0.6)
+    return folded[found[0]] if found else None
+
+
+def listed(names: Sequence[str], *, most: int = 12) -> str:
+    """`a, b and c`; with more than `most`, the first of them and an ellipsis."""
+    if len(names) > most:
+        return ", ".join(names[:most]) + ", ..."
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
