@@ -97,6 +97,9 @@ class TextLines:
         return f"{printable(line)}{_following(traceback)}\n".encode()
 
 
+_MILLISECONDS = tuple(f"{number:03d}Z" for number in range(1000))
+
+
 class Stamps:
     """Instants as RFC 3339 in UTC with milliseconds; the date is worked out once a second."""
 
@@ -111,7 +114,7 @@ class Stamps:
         if known != second:
             text = timestamp(second)[:-4]
             self._last = (second, text)  # in one step: other threads log too
-        return f"{text}{int((at_s - second) * 1000):03d}Z"
+        return text + _MILLISECONDS[int((at_s - second) * 1000)]
 
 
 def traceback_of(exchange: Exchange, failure: BaseException, redaction: Redaction) -> str:
