@@ -1,0 +1,145 @@
+"""Serve tables and views as an API: lists with filters, sorts and pages, single rows, and rows along foreign keys.
+
+Table   [plugins.resources], [plugins.resources.table.NAME]
+Needs   DATABASE; the schema is read once, when the plugin is opened
+Routes  resources.index, NAME.list, NAME.read, NAME.CHILD.list
+Raises  InvalidRequest: 400, everything wrong with a query string at once; NotFound: 404, no such row
+Source  design.md, Answers; RFC 9110 section 15.5; RFC 3986 section 2
+
+parse → plan → run → render: `grammar` makes a `ListQuery` of a query string, `statements` makes SQL and arguments of
+that, `handlers` runs it, the only thing that waits, and joins the bytes of the answer.
+`catalogue` says what the database has, `selecting` what of it is served and under which names (`naming`, `kinds`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from service.api import DATABASE, Database, PluginError, PluginSettings, Ports, Route, Run, hookimpl
+
+from .catalogue import CATALOGUE, read_catalogue
+from .handlers import IndexHandler, ItemHandler, ListHandler
+from .resource import Resource
+from .selecting import select
+from .statements import Below
+
+MAX_LIMIT_ROWS = 10_000
+"""The most that `max_limit` may be (chosen): an answer is one value in memory, here and in PostgreSQL."""
+
+
+Columns = str | tuple[str, ...]
+"""Names of columns: a list, or one text with commas."""
+
+
+class TableSettings(PluginSettings):
+    """[plugins.resources.table.NAME]: NAME and all columns go by their names in the database."""
+
+    path: Annotated[str, Field(min_length=1)] | None = None
+    """Segment of the URL; the table's name unless set."""
+
+    key: Columns | None = None
+    """The columns that identify a row; the primary key, or a unique one without NULLs, unless set. Views need it."""
+
+    fields: Columns | None = None
+    """The columns to serve, in this order; all unless set. Naming one that looks like a secret shows it."""
+
+    hidden: Columns = ()
+    """Columns that do not exist for clients."""
+
+    sort: Columns = ()
+    """The order of a list unless a client asks for another: `"-created_at"` is newest first; the key is appended."""
+
+    limit: Annotated[int, Field(ge=1, le=MAX_LIMIT_ROWS)] | None = None
+    """Rows a page unless a client asks; 10, or `max_limit` where that is less."""
+
+    max_limit: Annotated[int, Field(ge=1, le=MAX_LIMIT_ROWS)] = 100
+    """The most rows of a page, at most 10000; a client that asks for more gets this many."""
+
+    names: Literal["camel", "as-is"] = "camel"
+    """How columns are called in JSON and query strings: `createdAt`, or `created_at` as in the database."""
+
+
+class Settings(PluginSettings):
+    schema_: Annotated[str, Field(alias="schema", min_length=1)] = "public"
+    """The schema whose tables are served."""
+
+    tables: tuple[str, ...] = ()
+    """Tables and views by name; `"*"` is each one that has a key."""
+
+    table: Annotated[Mapping[str, TableSettings], Field(default_factory=dict)]
+    """What differs for single tables."""
+
+    def options(self, table: str) -> TableSettings:
+        """The settings of one table."""
+        return self.table.get(table) or TableSettings()
+
+
+class Plugin:
+    requires = (DATABASE,)
+
+    def __init__(self, settings: Settings, run: Run) -> None:
+        self._settings = settings
+        self._say = run.say
+        self._routes: tuple[Route, ...] = ()
+
+    @hookimpl
+    @asynccontextmanager
+    async def lifespan(self, ports: Ports) -> AsyncIterator[None]:
+        database = ports.need(DATABASE)
+        body = await database.fetch_json(CATALOGUE, self._settings.schema_)
+        if body is None:
+            raise PluginError("the database gave no catalogue; connect to PostgreSQL itself.")
+        selection = select(read_catalogue(body), self._settings)
+        if selection.faults:
+            raise PluginError("\n".join(selection.faults))
+        for sentence in selection.sentences:
+            self._say(sentence)
+        self._routes = tuple(declare(selection.resources, database))
+        yield
+
+    @hookimpl
+    def routes(self) -> Iterable[Route]:
+        return self._routes
+
+
+def declare(resources: Sequence[Resource], database: Database) -> Iterator[Route]:
+    """The routes of all resources, and of the index that lists them."""
+    index = IndexHandler(resources)
+    yield Route("GET", "", index.list_resources, name="resources.index", summary="List what there is.")
+    for resource in resources:
+        name, tags = resource.name, (resource.name,)
+        yield Route(
+            "GET",
+            resource.path,
+            ListHandler(resource, database).list_rows,
+            name=f"{name}.list",
+            tags=tags,
+            reads=(name,),
+            summary=f"List {name}.",
+        )
+        if not resource.has_items:
+            continue
+        item = f"{resource.path}/{{id}}"
+        yield Route(
+            "GET",
+            item,
+            ItemHandler(resource, database).read_row,
+            name=f"{name}.read",
+            tags=tags,
+            reads=(name,),
+            summary=f"Read one row of {name}.",
+        )
+        for child in resource.children:
+            yield Route(
+                "GET",
+                f"{item}/{child.segment}",
+                ListHandler(child.resource, database, below=Below(resource, child)).list_rows,
+                name=f"{name}.{child.name}.list",
+                tags=tags,
+                reads=(child.resource.name, name),
+                summary=f"List the rows of {child.resource.name} that belong to one row of {name}.",
+            )

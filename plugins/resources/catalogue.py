@@ -1,0 +1,203 @@
+"""What is in the database: one schema's tables, columns, keys and types, read in one query into frozen values.
+
+`CATALOGUE` gives one JSON value for a schema, in the shape of the values below; `read_catalogue` makes them of it.
+Nothing here decides what is served.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pydantic import TypeAdapter
+
+
+@dataclass(frozen=True, slots=True)
+class Type:
+    """A column's type, domains followed down to what they are made of."""
+
+    schema: str
+    name: str
+    """`pg_type.typname`: `int4`, `timestamptz`, `citext`."""
+    is_array: bool = False
+    labels: tuple[str, ...] | None = None
+    """An enum's, in their order; None for every other type."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a table or view."""
+
+    name: str
+    type: Type
+    is_nullable: bool = True
+    default: str | None = None
+    """The default's expression, as PostgreSQL prints it."""
+    is_generated: bool = False
+    identity: Literal["always", "by default"] | None = None
+    is_readable: bool = True
+    """False where the database role may not SELECT it."""
+    is_deterministic: bool = True
+    """False under a collation in which different texts can be equal; LIKE needs another one there."""
+    comment: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignKey:
+    """Columns that refer to a row of another table of the schema, or of the same one."""
+
+    name: str
+    columns: tuple[str, ...]
+    target: str
+    target_columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table, or whatever else can be selected from."""
+
+    schema: str
+    name: str
+    relation: Literal["table", "partitioned table", "view", "materialised view", "foreign table"] = "table"
+    is_partition: bool = False
+    is_from_extension: bool = False
+    columns: Mapping[str, Column] = field(default_factory=dict)
+    """By name, in the table's order."""
+    keys: tuple[tuple[str, ...], ...] = ()
+    """Columns that identify a row: the primary key first, then unique ones without NULLs, shorter ones first."""
+    foreign_keys: tuple[ForeignKey, ...] = ()
+    comment: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """One schema of a database."""
+
+    schema: str
+    schemas: tuple[str, ...]
+    """Every schema that there is, PostgreSQL's own excepted."""
+    tables: Mapping[str, Table]
+    """By name, in alphabetical order."""
+
+
+def read_catalogue(body: bytes) -> Catalogue:
+    """The values behind what `CATALOGUE` gave."""
+    return TypeAdapter(Catalogue).validate_json(body)
+
+
+CATALOGUE = """
+WITH RECURSIVE relation AS (
+    SELECT c.oid, c.relname, c.relkind, c.relispartition
+    FROM pg_catalog.pg_class c
+    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = $1::text AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+), attribute AS (
+    SELECT a.*
+    FROM pg_catalog.pg_attribute a
+    JOIN relation r ON r.oid = a.attrelid
+    WHERE a.attnum > 0 AND NOT a.attisdropped
+), unfolded(declared, oid, not_null) AS (  -- each type used, and under a domain what it is made of
+    SELECT oid, oid, typnotnull
+    FROM pg_catalog.pg_type
+    WHERE oid IN (SELECT atttypid FROM attribute)
+    UNION ALL
+    SELECT u.declared, b.oid, u.not_null OR b.typnotnull
+    FROM unfolded u
+    JOIN pg_catalog.pg_type d ON d.oid = u.oid AND d.typtype = 'd'
+    JOIN pg_catalog.pg_type b ON b.oid = d.typbasetype
+), type AS (
+    SELECT u.declared, u.not_null, json_build_object(
+        'schema', n.nspname,
+        'name', t.typname,
+        'is_array', t.typcategory = 'A',
+        'labels', CASE WHEN t.typtype = 'e' THEN (
+            SELECT json_agg(e.enumlabel ORDER BY e.enumsortorder)
+            FROM pg_catalog.pg_enum e
+            WHERE e.enumtypid = t.oid
+        ) END
+    ) AS body
+    FROM unfolded u
+    JOIN pg_catalog.pg_type t ON t.oid = u.oid AND t.typtype <> 'd'
+    JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+)
+SELECT json_build_object(
+    'schema', $1::text,
+    'schemas', (
+        SELECT json_agg(nspname ORDER BY nspname)
+        FROM pg_catalog.pg_namespace
+        WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
+    ),
+    'tables', coalesce((
+        SELECT json_object_agg(r.relname, json_build_object(
+            'schema', $1::text,
+            'name', r.relname,
+            'relation', CASE r.relkind
+                WHEN 'r' THEN 'table'
+                WHEN 'p' THEN 'partitioned table'
+                WHEN 'v' THEN 'view'
+                WHEN 'm' THEN 'materialised view'
+                ELSE 'foreign table'
+            END,
+            'is_partition', r.relispartition,
+            'is_from_extension', EXISTS (
+                SELECT FROM pg_catalog.pg_depend d
+                WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = r.oid AND d.deptype = 'e'
+            ),
+            'columns', coalesce((
+                SELECT json_object_agg(a.attname, json_build_object(
+                    'name', a.attname,
+                    'type', t.body,
+                    'is_nullable', NOT (a.attnotnull OR t.not_null),
+                    'default', CASE WHEN a.attgenerated = '' THEN pg_catalog.pg_get_expr(d.adbin, d.adrelid) END,
+                    'is_generated', a.attgenerated <> '',
+                    'identity', CASE a.attidentity WHEN 'a' THEN 'always' WHEN 'd' THEN 'by default' END,
+                    'is_readable', pg_catalog.has_column_privilege(r.oid, a.attnum, 'SELECT'),
+                    'is_deterministic', coalesce(l.collisdeterministic, true),
+                    'comment', pg_catalog.col_description(r.oid, a.attnum)
+                ) ORDER BY a.attnum)
+                FROM attribute a
+                JOIN type t ON t.declared = a.atttypid
+                LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+                LEFT JOIN pg_catalog.pg_collation l ON l.oid = a.attcollation
+                WHERE a.attrelid = r.oid
+            ), '{}'),
+            'keys', coalesce((
+                SELECT json_agg(k.columns ORDER BY i.indisprimary DESC, i.indnkeyatts, x.relname)
+                FROM pg_catalog.pg_index i
+                JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
+                CROSS JOIN LATERAL (
+                    SELECT json_agg(a.attname ORDER BY part.at) AS columns, bool_and(a.attnotnull) AS not_null
+                    FROM unnest(i.indkey::int2[]) WITH ORDINALITY part(number, at)
+                    JOIN attribute a ON a.attrelid = r.oid AND a.attnum = part.number
+                    WHERE part.at <= i.indnkeyatts
+                ) k
+                WHERE i.indrelid = r.oid AND i.indisunique AND i.indisvalid
+                      AND i.indpred IS NULL AND i.indexprs IS NULL AND k.not_null
+            ), '[]'),
+            'foreign_keys', coalesce((
+                SELECT json_agg(json_build_object(
+                    'name', f.conname,
+                    'columns', (
+                        SELECT json_agg(a.attname ORDER BY part.at)
+                        FROM unnest(f.conkey) WITH ORDINALITY part(number, at)
+                        JOIN attribute a ON a.attrelid = f.conrelid AND a.attnum = part.number
+                    ),
+                    'target', target.relname,
+                    'target_columns', (
+                        SELECT json_agg(a.attname ORDER BY part.at)
+                        FROM unnest(f.confkey) WITH ORDINALITY part(number, at)
+                        JOIN attribute a ON a.attrelid = f.confrelid AND a.attnum = part.number
+                    )
+                ) ORDER BY f.conname)
+                FROM pg_catalog.pg_constraint f
+                JOIN relation target ON target.oid = f.confrelid
+                WHERE f.conrelid = r.oid AND f.contype = 'f' AND f.conparentid = 0
+            ), '[]'),
+            'comment', pg_catalog.obj_description(r.oid, 'pg_class')
+        ) ORDER BY r.relname)
+        FROM relation r
+    ), '{}')
+)
+"""
+"""One JSON value for the schema named by `$1`: a `Catalogue`."""

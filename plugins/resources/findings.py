@@ -1,0 +1,64 @@
+"""What selecting has to say: `Findings` gathers faults and sentences, and words them alike."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+
+from .naming import nearest
+
+MAX_NAMES_SHOWN = 12
+
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """Gathered while tables become resources."""
+
+    faults: list[str] = field(default_factory=list)
+    """Mistakes in the settings, one sentence each, that end with the line to write; any of them stops the start."""
+    sentences: list[str] = field(default_factory=list)
+    """What the operator should know, one sentence each."""
+
+    def blame(self, table: str, mistake: str) -> None:
+        """A fault in the settings of one table: what is wrong, then what to write."""
+        self.faults.append(f"{table_header(table)} {mistake}.")
+
+    def say(self, sentence: str) -> None:
+        self.sentences.append(sentence)
+
+    def known(self, table: str, setting: str, names: Iterable[str], columns: Collection[str]) -> list[str]:
+        """Those of `names` that are columns; each other one is a fault."""
+        known = []
+        for name in names:
+            if name in columns:
+                known.append(name)
+            else:
+                meant = nearest(name, columns)
+                way_out = f"write {quoted(meant)}" if meant else f"it has {listed(columns)}"
+                self.blame(table, f"{setting} names {quoted(name)}, which is no column of it; {way_out}")
+        return known
+
+
+def table_header(table: str) -> str:
+    """The line above the settings of a table."""
+    return f"[plugins.resources.table.{table if _BARE_KEY.fullmatch(table) else quoted(table)}]"
+
+
+def quoted(name: str) -> str:
+    """As TOML writes a text."""
+    return json.dumps(name, ensure_ascii=False)
+
+
+def quoted_list(names: Iterable[str]) -> str:
+    """As TOML writes a list of texts."""
+    return json.dumps(list(names), ensure_ascii=False)
+
+
+def listed(names: Collection[str]) -> str:
+    """`a, b, c`, cut where it would get long."""
+    shown = ", ".join(list(names)[:MAX_NAMES_SHOWN])
+    return f"{shown}, ..." if len(names) > MAX_NAMES_SHOWN else shown or "nothing"

@@ -1,0 +1,215 @@
+"""Kinds of columns: how a value is read from text before it reaches SQL, and what may be asked of it.
+
+    integer    eq ne gt gte lt lte in nin null                                   range of the type
+    number     the same                                                          numeric, float4, float8; no NaN
+    text       the same, and contains startswith endswith                        text, varchar, char, citext, name
+    boolean    eq ne in nin null                                                 true, false
+    uuid, date, time, timestamp, enum, address   as integer                      timestamps: RFC 3339, UTC unless said
+    json, binary, array, other                   null                            shown, and not compared
+
+A parser gives the text that PostgreSQL reads as this very value, or raises `Unfit`: whatever passes here is not
+refused there.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import re
+import struct
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from typing import Final, Literal
+from uuid import UUID
+
+from .catalogue import Type
+
+SAME: Final = ("eq", "ne", "in", "nin", "null")
+ORDERED: Final = ("eq", "ne", "gt", "gte", "lt", "lte", "in", "nin", "null")
+TEXTUAL: Final = (*ORDERED, "contains", "startswith", "endswith")
+OPAQUE: Final = ("null",)
+
+OPERATORS: Final = frozenset(TEXTUAL)
+
+MAX_NUMBER_CHARS: Final = 400
+"""Digits of a numeric value in a request (chosen; PostgreSQL takes 131,072 before the point)."""
+MAX_LABELS_SHOWN: Final = 50
+
+
+class Unfit(ValueError):
+    """The text is not a value of this kind; the message goes on after the field's name: `must be ...`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a column's type means to a client."""
+
+    name: str
+    operators: tuple[str, ...]
+    parse: Callable[[str], str]
+    """Text from a request → the text that PostgreSQL reads as the same value. Raises Unfit."""
+    is_sortable: bool = True
+
+    @property
+    def is_comparable(self) -> bool:
+        """True where a value can be given in a request, in a filter or as a key."""
+        return self.operators is not OPAQUE
+
+
+_INTEGER: Final = re.compile(r"-?[0-9]+")
+_NUMBER: Final = re.compile(r"-?([0-9]+(?:\.[0-9]+)?)(?:[eE][+-]?[0-9]{1,3})?")
+_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-?)[0-9a-fA-F]{4}\1[0-9a-fA-F]{4}\1[0-9a-fA-F]{4}\1[0-9a-fA-F]{12}")
+_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_TIME: Final = re.compile(r"[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?")
+_INSTANT: Final = re.compile(rf"({_DATE.pattern})(?:[Tt ]({_TIME.pattern})([Zz]|[+\- ][0-9]{{2}}:[0-9]{{2}})?)?")
+
+
+def _refuse(text: str) -> str:
+    raise Unfit("can only be compared with null")
+
+
+def _any_text(text: str) -> str:
+    return text
+
+
+def _integer(bits: int) -> Callable[[str], str]:
+    limit = 1 << (bits - 1)
+
+    def integer(text: str) -> str:
+        if not _INTEGER.fullmatch(text):
+            raise Unfit("must be an integer")
+        if len(text) > MAX_NUMBER_CHARS or not -limit <= (value := int(text)) < limit:
+            raise Unfit(f"must be from {-limit} to {limit - 1}")
+        return str(value)
+
+    return integer
+
+
+def _number(text: str) -> str:
+    if not _NUMBER.fullmatch(text):
+        raise Unfit("must be a number")
+    if len(text) > MAX_NUMBER_CHARS:
+        raise Unfit(f"must have at most {MAX_NUMBER_CHARS} digits")
+    return text
+
+
+def _float(code: Literal["f", "d"]) -> Callable[[str], str]:
+    def floating(text: str) -> str:
+        match = _NUMBER.fullmatch(_number(text))
+        try:
+            (value,) = struct.unpack(code, struct.pack(code, float(text)))
+        except OverflowError:
+            value = math.inf
+        vanished = value == 0 and match is not None and match[1].strip("0.") != ""
+        if math.isinf(value) or vanished:  # PostgreSQL refuses both
+            raise Unfit(f"is out of range for a floating-point number of {struct.calcsize(code)} bytes")
+        return text
+
+    return floating
+
+
+def _boolean(text: str) -> str:
+    if text not in ("true", "false"):
+        raise Unfit("must be true or false")
+    return text
+
+
+def _uuid(text: str) -> str:
+    if not _UUID.fullmatch(text):
+        raise Unfit("must be a UUID")
+    return str(UUID(text))
+
+
+def _date(text: str) -> str:
+    if _DATE.fullmatch(text):
+        with suppress(ValueError):
+            return date.fromisoformat(text).isoformat()
+    raise Unfit("must be a date like 2026-01-31")
+
+
+def _time(text: str) -> str:
+    if _TIME.fullmatch(text):
+        with suppress(ValueError):
+            return time.fromisoformat(text).isoformat()
+    raise Unfit("must be a time like 13:30:00")
+
+
+def _instant(text: str) -> str:
+    """A timestamp in UTC. A space may stand for the plus of an offset that was not percent-encoded."""
+    match = _INSTANT.fullmatch(text)
+    if match is not None:
+        day, clock, offset = match[1], match[2] or "00:00", match[3] or "Z"
+        with suppress(ValueError, OverflowError):
+            instant = datetime.fromisoformat(f"{day}T{clock}{offset.upper().replace(' ', '+')}")
+            return instant.astimezone(UTC).replace(tzinfo=None).isoformat()
+    raise Unfit("must be a timestamp like 2026-01-31T13:30:00Z")
+
+
+def _one_of(labels: tuple[str, ...]) -> Callable[[str], str]:
+    known = frozenset(labels)
+    shown = ", ".join(labels[:MAX_LABELS_SHOWN]) + (", ..." if len(labels) > MAX_LABELS_SHOWN else "")
+
+    def label(text: str) -> str:
+        if text not in known:
+            raise Unfit(f"must be one of {shown}")
+        return text
+
+    return label
+
+
+def _address(text: str) -> str:
+    if "%" not in text:  # a zone, as in fe80::1%eth0, which PostgreSQL does not take
+        with suppress(ValueError):
+            return str(ipaddress.ip_interface(text))
+    raise Unfit("must be an IP address")
+
+
+def _network(text: str) -> str:
+    if "%" not in text:
+        with suppress(ValueError):
+            return str(ipaddress.ip_network(text))
+    raise Unfit("must be an IP network like 10.0.0.0/8")
+
+
+TEXT: Final = Kind("text", TEXTUAL, _any_text)
+OTHER: Final = Kind("other", OPAQUE, _refuse, is_sortable=False)
+JSON: Final = Kind("json", OPAQUE, _refuse, is_sortable=False)
+
+KINDS: Final[Mapping[str, Kind]] = {
+    "int2": Kind("integer", ORDERED, _integer(16)),
+    "int4": Kind("integer", ORDERED, _integer(32)),
+    "int8": Kind("integer", ORDERED, _integer(64)),
+    "numeric": Kind("number", ORDERED, _number),
+    "float4": Kind("number", ORDERED, _float("f")),
+    "float8": Kind("number", ORDERED, _float("d")),
+    "bool": Kind("boolean", SAME, _boolean),
+    "text": TEXT,
+    "varchar": TEXT,
+    "bpchar": TEXT,
+    "name": TEXT,
+    "uuid": Kind("uuid", ORDERED, _uuid),
+    "date": Kind("date", ORDERED, _date),
+    "time": Kind("time", ORDERED, _time),
+    "timestamp": Kind("timestamp", ORDERED, _instant),
+    "timestamptz": Kind("timestamp", ORDERED, lambda text: f"{_instant(text)}+00"),
+    "inet": Kind("address", ORDERED, _address),
+    "cidr": Kind("address", ORDERED, _network),
+    "json": JSON,
+    "jsonb": JSON,
+    "bytea": Kind("binary", OPAQUE, _refuse),
+    "interval": Kind("other", OPAQUE, _refuse),
+}
+"""By `pg_type.typname`, for types of pg_catalog."""
+
+
+def kind_of(type_: Type) -> Kind:
+    """The kind of a column of this type; `other` where the type is not known here."""
+    if type_.labels is not None:
+        return Kind("enum", ORDERED, _one_of(type_.labels))
+    if type_.is_array:
+        return Kind("array", OPAQUE, _refuse, is_sortable=False)
+    if type_.name == "citext":
+        return TEXT
+    return KINDS.get(type_.name, OTHER) if type_.schema == "pg_catalog" else OTHER

@@ -1,0 +1,49 @@
+"""Names: how the database's become the API's, which of them look like secrets, and which one was probably meant."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection, Iterable
+from typing import Final
+
+SECRET: Final = re.compile(r"password|passwd|secret|api_?key|(^|_)token(_|$)|token$|_hash$")
+"""What a column of secrets is called, in lower case with underscores."""
+
+MAX_NAME_BYTES: Final = 63
+"""PostgreSQL cuts longer names (NAMEDATALEN - 1)."""
+
+_HUMP: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_SEPARATOR: Final = re.compile(r"[\W_]+")
+_CAPITALS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]")
+
+
+def camel_case(name: str) -> str:
+    """`created_at` → `createdAt`, `USER_ID` → `userId`, `Order Date` → `orderDate`; leading underscores stay."""
+    core = name.lstrip("_")
+    words = [word for word in _SEPARATOR.split(core.lower() if core.isupper() else core) if word]
+    if not words:
+        return name
+    first = _CAPITALS.sub(lambda match: match[0].lower(), words[0], count=1) if words[0][0].isupper() else words[0]
+    made = name[: len(name) - len(core)] + first + "".join(word[0].upper() + word[1:] for word in words[1:])
+    return made if len(made.encode()) <= MAX_NAME_BYTES else name  # 'ŉ' has a longer capital
+
+
+def api_names(columns: Iterable[str], *, in_camel_case: bool) -> dict[str, str]:
+    """Column name → JSON name. Columns that would share a camelCase name keep their own."""
+    names = {column: camel_case(column) if in_camel_case else column for column in columns}
+    taken = list(names.values())
+    return {column: name if taken.count(name) == 1 else column for column, name in names.items()}
+
+
+def looks_secret(name: str) -> bool:
+    """True for `password_hash`, `apiKey`, `reset_token`; false for `tokens` or a bare `hash`."""
+    return SECRET.search(_HUMP.sub("_", name).lower()) is not None
+
+
+def nearest(name: str, names: Collection[str]) -> str | None:
+    """The one of `names` that was probably meant by `name`."""
+    if len(name) > MAX_NAME_BYTES:  # no name is that long, and the search is quadratic
+        return None
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    return close[0] if close else None

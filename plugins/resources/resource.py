@@ -1,0 +1,73 @@
+"""What is served: `Resource` and its parts, frozen values that grammar, statements and handlers all work from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from .catalogue import Column, Table
+from .kinds import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A column as the API knows it."""
+
+    name: str
+    """In JSON and in query strings."""
+    column: Column
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One column of a sort. NULLs are larger than everything, as in PostgreSQL."""
+
+    field: Field
+    is_descending: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One table or view, served."""
+
+    name: str
+    """The table's name: of routes, of `reads`, in config.toml."""
+    path: str
+    """Its segment of the URL, percent-encoded."""
+    table: Table
+    fields: Mapping[str, Field]
+    """What clients see and may name, by API name, in the order of the answer."""
+    key: tuple[Field, ...]
+    """What identifies a row; empty where nothing does."""
+    has_items: bool
+    """True where the key can be given in a URL: it is visible and of comparable kinds."""
+    tie_break: tuple[Field, ...]
+    """What is appended to every sort to make it total: the key, or all that can be sorted by."""
+    sort: tuple[Order, ...] = ()
+    """The default sort, before the tie-break."""
+    limit: int = 10
+    max_limit: int = 100
+    children: tuple[Child, ...] = field(default=())
+
+    def total_order(self, sort: tuple[Order, ...]) -> tuple[Order, ...]:
+        """`sort` with the tie-break, in the direction of its last column: one index, read either way, serves both."""
+        is_descending = bool(sort) and sort[-1].is_descending
+        named = {order.field.column.name for order in sort}
+        rest = (Order(part, is_descending) for part in self.tie_break if part.column.name not in named)
+        return (*sort, *rest)
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """Rows of another resource, or of the same one, that refer to a row by a foreign key."""
+
+    resource: Resource
+    segment: str
+    """The last segment of the path, percent-encoded: `orders`, `orders.by-billingAddressId`."""
+    name: str
+    """The last part of the route's name: `orders`, `orders.by-billing_address_id`."""
+    columns: tuple[Column, ...]
+    """The child's columns, in the foreign key's order."""
+    targets: tuple[Column, ...]
+    """The columns of the parent that they refer to."""

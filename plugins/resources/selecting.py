@@ -1,0 +1,104 @@
+"""What of the catalogue is served: `select` makes `Resource`s of tables and the operator's settings.
+
+Pure: mistakes come back as faults, what the operator should know as sentences, both ready to be read. A name that
+the database lacks is a fault; what cannot be served is left out with one sentence that says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .catalogue import Catalogue, Table
+from .findings import Findings, listed, quoted, quoted_list, table_header
+from .naming import nearest
+from .relating import with_children
+from .resource import Resource
+from .shaping import shape
+
+if TYPE_CHECKING:
+    from . import Settings
+
+EVERY = "*"
+"""In `tables`: each table and view that has a key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What is served, and what there is to say about it."""
+
+    resources: tuple[Resource, ...]
+    faults: tuple[str, ...]
+    """With any of them nothing is served."""
+    sentences: tuple[str, ...]
+
+
+def select(catalogue: Catalogue, settings: Settings) -> Selection:
+    """The resources that `settings` ask for, by name."""
+    findings = Findings()
+    resources: list[Resource] = []
+    if not catalogue.tables and catalogue.schema not in catalogue.schemas:
+        meant = nearest(catalogue.schema, catalogue.schemas) or "..."
+        findings.faults.append(
+            f"[plugins.resources] the database has no schema {quoted(catalogue.schema)}, it has "
+            f"{listed(catalogue.schemas)}; write schema = {quoted(meant)}."
+        )
+    else:
+        _check_names(catalogue, settings, findings)
+        for table in _chosen(catalogue, settings, findings):
+            resource = shape(table, settings.options(table.name), findings)
+            if resource is not None:
+                resources.append(resource)
+        _check_paths(resources, findings)
+    served = () if findings.faults else with_children(resources, findings)
+    return Selection(served, tuple(findings.faults), tuple(findings.sentences))
+
+
+def _check_names(catalogue: Catalogue, settings: Settings, findings: Findings) -> None:
+    """Every table that the settings name is there, and is served."""
+    schema, tables, asked = catalogue.schema, catalogue.tables, settings.tables
+    for name in asked:
+        if name != EVERY and name not in tables:
+            meant = nearest(name, tables)
+            corrected = [meant if meant and each == name else each for each in asked if each != name or meant]
+            findings.faults.append(
+                f"[plugins.resources] tables names {quoted(name)}, which schema {schema} lacks, it has "
+                f"{listed(tables)}; write tables = {quoted_list(corrected)}."
+            )
+    for name in settings.table:
+        if name in asked or (EVERY in asked and name in tables):
+            continue
+        meant = nearest(name, tables if EVERY in asked else asked)
+        way_out = f"write {table_header(meant)}" if meant else "remove it"
+        if EVERY in asked:
+            findings.say(f"{table_header(name)} changes nothing, since schema {schema} has no such table; {way_out}.")
+        elif name in tables:
+            findings.blame(name, f"is for a table that is not served; write tables = {quoted_list([*asked, name])}")
+        else:
+            findings.blame(name, f"is for a table that schema {schema} lacks; {way_out}")
+
+
+def _chosen(catalogue: Catalogue, settings: Settings, findings: Findings) -> Iterator[Table]:
+    """The tables to serve. Partitions are served by their parent, and an extension's tables are its own affair."""
+    for name, table in catalogue.tables.items():
+        if name in settings.tables:
+            yield table
+        elif EVERY in settings.tables and not table.is_partition and not table.is_from_extension:
+            if table.keys or settings.options(name).key is not None:
+                yield table
+            else:
+                findings.say(
+                    f"{table.relation} {name} has no key and is not served; name the columns that identify a row: "
+                    f"key = [...] under {table_header(name)}."
+                )
+
+
+def _check_paths(resources: Iterable[Resource], findings: Findings) -> None:
+    taken: dict[str, str] = {}
+    for resource in resources:
+        other = taken.setdefault(resource.path, resource.name)
+        if other != resource.name:
+            findings.blame(
+                resource.name, f"has the path of table {other}, {quoted(resource.path)}; write another path = ..."
+            )
