@@ -112,8 +112,8 @@ async def build(loaded: Loaded, *, tasks: Tasks) -> AsyncIterator[Application]:
     async with AsyncExitStack() as stack:
         stack.push_async_callback(tasks.end)
         await _open(stack, loaded, state, announcer)
-        announcer.listeners = tuple(_collect(loaded, "changes"))
-        observers = tuple(_collect(loaded, "observers"))
+        announcer.listeners = tuple(_functions(loaded, "changes"))
+        observers = tuple(_functions(loaded, "observers"))
         routes = mount(loaded)
         app = web.Application()
         plans = fold(loaded, routes, observers=observers, closing=lambda: state.draining)
@@ -122,7 +122,7 @@ async def build(loaded: Loaded, *, tasks: Tasks) -> AsyncIterator[Application]:
         app.freeze()
         await app.startup()
         stack.push_async_callback(app.cleanup)
-        state.declare(routes, _collect(loaded, "probes", Probe))
+        state.declare(routes, _probes(loaded))
         yield Application(app, table, tuple(plans), state, loaded)
 
 
@@ -178,16 +178,30 @@ async def _enter(stack: AsyncExitStack, plugged: Plugged, hook: str, context: ob
 # --- declare
 
 
-def _collect(loaded: Loaded, hook: str, kind: type[T] | None = None) -> list[T]:
-    """What every plugin returns from `hook`, in one list. Raises PluginError for what is not of its kind."""
-    parts: list[T] = []
+def _functions(loaded: Loaded, hook: str) -> list[Callable[..., None]]:
+    """What every plugin returns from a hook for functions. Raises PluginError for what cannot be called."""
+    functions: list[Callable[..., None]] = []
     for name, declare in loaded.hook(hook).items():
-        for part in _listed(name, hook, declare()):
-            if (kind is None and not callable(part)) or (kind is not None and not isinstance(part, kind)):
-                wanted = "functions" if kind is None else f"{kind.__name__}s"
-                raise PluginError(f"plugin {name}: its hook {hook} returned {part!r}; it returns {wanted}.")
-            parts.append(part)  # type: ignore[arg-type]
-    return parts
+        for function in _listed(name, hook, declare()):
+            if not callable(function):
+                raise PluginError(f"plugin {name}: its hook {hook} returned {function!r}; it returns functions.")
+            functions.append(function)
+    return functions
+
+
+def _probes(loaded: Loaded) -> list[Probe]:
+    """Every plugin's probes. Raises PluginError for what is none, and for two of one name."""
+    probes: dict[str, tuple[str, Probe]] = {}
+    for name, declare in loaded.hook("probes").items():
+        for probe in _listed(name, "probes", declare()):
+            if not isinstance(probe, Probe):
+                raise PluginError(f"plugin {name}: its hook probes returned {probe!r}; it returns Probes.")
+            other, _ = probes.setdefault(probe.name, (name, probe))
+            if probes[probe.name][1] is not probe:
+                raise PluginError(
+                    f"plugins {other} and {name} both call a probe {probe.name}; names are unique, so rename one."
+                )
+    return [probe for _, probe in probes.values()]
 
 
 def _listed(name: str, hook: str, parts: object) -> list[object]:

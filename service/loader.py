@@ -114,8 +114,8 @@ def load(
     name (a test's own). Raises SettingsError with one report of all faults.
     """
     sources = find_sources(settings)
-    for name, module in (modules or {}).items():
-        sources[name] = Source(name, "at hand", partial(_itself, module))
+    for name, at_hand in (modules or {}).items():
+        sources[name] = Source(name, "at hand", partial(_itself, at_hand))
     plugins: list[Plugged] = []
     enabled = [instance for instance in settings.instances if instance.enabled]
     manager = pluggy.PluginManager(PROJECT)
@@ -124,8 +124,7 @@ def load(
         source = _source_of(instance, sources, settings)
         if source is None or not (instance.enabled or with_off):
             continue
-        module = _import(instance, source, settings)
-        if module is None:
+        if (module := _import(instance, source, settings)) is None:
             continue
         own_run = replace(run, household=(household or {}).get(instance.name))
         bound = settings.bind(instance.name, getattr(module, "Settings", PluginSettings), run=own_run)
@@ -154,7 +153,7 @@ def _itself(module: ModuleType) -> ModuleType:
 def _source_of(instance: Instance, sources: Mapping[str, Source], settings: Settings) -> Source | None:
     source = sources.get(instance.use)
     if source is None:
-        guess = nearest(instance.use, sources)
+        guess = nearest(instance.use, list(sources))
         looked = ", ".join(str(folder) for folder in settings.service.plugin_dirs) or "no plugin_dirs"
         hint = f"; did you mean {guess!r}?" if guess else ""
         if instance.use == instance.name:

@@ -12,6 +12,7 @@ import pkgutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
@@ -66,7 +67,7 @@ def own_package() -> ModuleType:
 def _built_in() -> Iterator[Source]:
     for module in pkgutil.iter_modules(own_package().__path__):
         name = f"{BUILT_IN}.{module.name}"
-        yield Source(module.name, "built in", lambda name=name: importlib.import_module(name))
+        yield Source(module.name, "built in", partial(importlib.import_module, name))
 
 
 def _files(settings: Settings) -> Iterator[Source]:
@@ -80,7 +81,7 @@ def _files(settings: Settings) -> Iterator[Source]:
                 continue
             home = settings.config_path.parent
             shown = path.relative_to(home) if path.is_relative_to(home) else path
-            yield Source(path.stem, f"file {shown}", lambda code=code: _load_file(code))
+            yield Source(path.stem, f"file {shown}", partial(_load_file, code))
 
 
 def plugin_folders(settings: Settings) -> list[Path]:
