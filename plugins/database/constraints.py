@@ -1,0 +1,65 @@
+"""Which columns a constraint is about: PostgreSQL names the constraint that refused a write, never the columns."""
+
+from __future__ import annotations
+
+import asyncpg
+
+Name = tuple[str, str, str]
+"""Schema, table, constraint."""
+
+CATALOGUE = """
+SELECT n.nspname::text, c.relname::text, k.name::text,
+       (SELECT array_agg(a.attname::text ORDER BY p.place)
+          FROM unnest(k.columns) WITH ORDINALITY AS p (number, place)
+          JOIN pg_catalog.pg_attribute a ON a.attrelid = k.relid AND a.attnum = p.number)
+  FROM (SELECT conrelid AS relid, conname AS name, conkey AS columns
+          FROM pg_catalog.pg_constraint
+         WHERE conrelid <> 0
+         UNION ALL
+        SELECT i.indrelid, x.relname, (i.indkey::int2[])[0:i.indnkeyatts - 1]
+          FROM pg_catalog.pg_index i
+          JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
+         WHERE i.indisunique
+           AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint o WHERE o.conindid = i.indexrelid)) k
+  JOIN pg_catalog.pg_class c ON c.oid = k.relid
+  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+ WHERE n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
+"""
+"""Constraints, and unique indexes that are none; an expression in an index has no column here."""
+
+
+class Constraints:
+    """The columns of every constraint, read once and again when an unknown name turns up."""
+
+    def __init__(self) -> None:
+        self._columns: dict[Name, tuple[str, ...]] = {}
+
+    async def load(self, connection: asyncpg.Connection) -> None:
+        """Read the catalogue. Raises asyncpg's errors."""
+        rows = await connection.fetch(CATALOGUE)
+        self._columns = {(schema, table, name): tuple(columns or ()) for schema, table, name, columns in rows}
+
+    def knows(self, error: BaseException) -> bool:
+        """False for an error of a constraint that was made after the catalogue was read."""
+        name = _name(error)
+        return name is None or name in self._columns
+
+    def forget_unknown(self, error: BaseException) -> None:
+        """Remember that the catalogue has no such constraint (one of a domain, say), and do not ask again."""
+        name = _name(error)
+        if name is not None:
+            self._columns.setdefault(name, ())
+
+    def columns(self, error: BaseException) -> tuple[str, ...]:
+        """The columns that `error` is about, as far as they are known."""
+        column = getattr(error, "column_name", None)
+        if isinstance(column, str):
+            return (column,)
+        name = _name(error)
+        return self._columns.get(name, ()) if name is not None else ()
+
+
+def _name(error: BaseException) -> Name | None:
+    parts = [getattr(error, part, None) for part in ("schema_name", "table_name", "constraint_name")]
+    schema, table, constraint = [part if isinstance(part, str) else "" for part in parts]
+    return (schema, table, constraint) if constraint else None

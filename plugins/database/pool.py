@@ -1,0 +1,297 @@
+"""The Database port over an asyncpg pool: reads, transactions, and what happens when the database is lost.
+
+A connection is lent without any setting up and taken back without a reset, so it must never carry session state:
+statements that set any run with SET LOCAL in a transaction, and LISTEN has a connection of its own.
+
+    lost before it answered   a read is repeated once on another connection, anything else is 503 with Retry-After
+    no answer at all          given up after the statement's own timeout and a second of grace, connection dropped
+    no connection to be had   503 with Retry-After after `acquire`
+    caller cancelled          the statement is cancelled in PostgreSQL, the connection goes back or is dropped
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from typing import TypeVar
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+from plugins.database.constraints import Constraints
+from plugins.database.listening import listening
+from plugins.database.opening import GRACE_S, Connector, reason
+from plugins.database.sqlstate import (
+    BUSY,
+    COLLISIONS,
+    DRIVER_ERRORS,
+    LOST,
+    RETRY_AFTER,
+    answer_for,
+    is_lost,
+    is_outdated,
+    rule_for,
+    sqlstate,
+)
+from service.api import Alarm, Conflict, ServiceError, Transaction, Unavailable
+
+ATTEMPTS = 3
+"""How often a read is tried that another transaction, or a change of the schema, got in the way of (chosen)."""
+
+RELEASE_S = 2.0
+"""How long the cancelling of a statement may take before its connection is dropped (chosen)."""
+
+CLOSE_S = 2.0
+"""How long closing may take: nothing is running any more (chosen)."""
+
+Lent = PoolConnectionProxy
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+class Postgres:
+    """`service.api.Database`. Made by `open_database`."""
+
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        connector: Connector,
+        constraints: Constraints,
+        *,
+        acquire_s: float,
+        write_s: float,
+        alarm: Alarm,
+        say: Callable[[str], None],
+    ) -> None:
+        self._pool = pool
+        self._connector = connector
+        self._constraints = constraints
+        self._acquire_s = acquire_s
+        self._write_s = write_s
+        self._begin = f"BEGIN; SET LOCAL statement_timeout = {round(write_s * 1000)}"
+        self._alarm = alarm
+        self._say = say
+        self._is_lost = False
+
+    # --- the port
+
+    async def fetch_json(self, sql: str, *args: object) -> bytes | None:
+        rows = await self._read(sql, args)
+        return rows[0][0] if rows else None
+
+    async def fetch(self, sql: str, *args: object) -> Sequence[Mapping[str, object]]:
+        return [dict(row) for row in await self._read(sql, args)]
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        connection, _ = await self._on_live_connection(self._begin, lambda lent: lent.execute(self._begin))
+        work = Work(self, connection, timeout_s=self._write_s + GRACE_S)
+        try:
+            yield work
+            await work.commit()
+        except BaseException:
+            await work.roll_back()
+            raise
+        finally:
+            await self._give_back(connection, within_s=RELEASE_S)
+
+    def listen(self, channel: str, receive: Callable[[str], None]) -> AbstractAsyncContextManager[None]:
+        return listening(self._connector, channel, receive)
+
+    # --- lending
+
+    async def _borrow(self) -> Lent:
+        """A live connection. Raises Unavailable after `acquire_s`, or at once where connecting fails at once."""
+        try:
+            async with asyncio.timeout(self._acquire_s):
+                connection: Lent = await self._pool.acquire()
+                return connection
+        except DRIVER_ERRORS as error:
+            full = self._pool.get_size() == self._pool.get_max_size() and not self._pool.get_idle_size()
+            if rule_for(error, "") is BUSY or (isinstance(error, TimeoutError) and full):
+                raise Unavailable(BUSY.message, headers=RETRY_AFTER) from None
+            raise self._lost(error) from error
+
+    async def _give_back(self, connection: Lent, *, within_s: float | None = None) -> None:
+        """Return it to the pool, where it is waited for until a statement that was cancelled in it has ended."""
+        with suppress(*DRIVER_ERRORS):  # asyncpg has dropped the connection then
+            await self._pool.release(connection, timeout=within_s)
+
+    async def _read(self, sql: str, args: Sequence[object]) -> Sequence[asyncpg.Record]:
+        connection, rows = await self._on_live_connection(sql, lambda lent: lent.fetch(sql, *args))
+        await self._give_back(connection)
+        return rows
+
+    async def _on_live_connection(self, sql: str, run: Callable[[Lent], Awaitable[T]]) -> tuple[Lent, T]:
+        """Borrow a connection and run `sql`, which changes nothing, in it; it stays lent.
+
+        Repeated once where the connection turns out to be dead, and where something got in the way. Raises
+        ServiceErrors.
+        """
+        attempt = 1
+        while True:
+            connection = await self._borrow()
+            try:
+                result = await run(connection)
+            except BaseException as error:
+                lost = _drop_if_mute(connection, error)
+                await self._give_back(connection, within_s=RELEASE_S)
+                if not isinstance(error, DRIVER_ERRORS):
+                    raise
+                again = attempt == 1 if lost else attempt < ATTEMPTS and _got_in_the_way(error)
+                if isinstance(error, TimeoutError) or not again:
+                    raise await self.answer(error, sql, lost=lost) from error
+                attempt += 1
+            else:
+                if self._is_lost:
+                    self._found()
+                return connection, result
+
+    # --- errors
+
+    async def answer(self, error: BaseException, sql: str, *, lost: bool) -> ServiceError:
+        """The error for the client in place of the driver's. The log gets the SQLSTATE, without values of rows."""
+        if isinstance(error, TimeoutError):
+            return self._lost(error)
+        if lost:  # this connection alone, perhaps: whether the database is, the next borrower finds out
+            log.warning("A connection to the database broke (%s).", sqlstate(error) or type(error).__name__)
+            return LOST.error(LOST.message, headers=RETRY_AFTER)
+        if not self._constraints.knows(error):
+            await self._reload_constraints(error)
+        answer = answer_for(error, sql, self._constraints.columns(error))
+        code = sqlstate(error)
+        if code:
+            error.add_note(f"SQLSTATE {code}")
+        if isinstance(error, asyncpg.PostgresError):
+            error.detail = None  # "Failing row contains (...)"
+        if answer.status > 500:
+            log.warning("SQLSTATE %s: answered with %d", code or type(error).__name__, answer.status)
+        return answer
+
+    async def _reload_constraints(self, error: BaseException) -> None:
+        """With a connection of its own: the caller may hold the last one of the pool, in a transaction that failed."""
+        with suppress(*DRIVER_ERRORS):
+            connection = await self._connector.connect()
+            try:
+                await self._constraints.load(connection)
+            finally:
+                connection.terminate()
+        self._constraints.forget_unknown(error)
+
+    def _lost(self, error: BaseException) -> ServiceError:
+        self._alarm.ring()
+        if not self._is_lost:
+            self._is_lost = True
+            self._say(
+                f"The database at {self._connector.place} is lost ({reason(error)}): answering 503 until it is back."
+            )
+        return LOST.error(LOST.message, headers=RETRY_AFTER)
+
+    def _found(self) -> None:
+        self._is_lost = False
+        self._say(f"database {self._connector.place} is back")
+
+
+class Work:
+    """`service.api.Transaction`: one connection between BEGIN and COMMIT."""
+
+    def __init__(self, database: Postgres, connection: Lent, *, timeout_s: float) -> None:
+        self._database = database
+        self._connection = connection
+        self._timeout_s = timeout_s
+
+    async def fetch(self, sql: str, *args: object) -> Sequence[Mapping[str, object]]:
+        return [dict(row) for row in await self._run(sql, args)]
+
+    async def fetch_json(self, sql: str, *args: object) -> bytes | None:
+        rows = await self._run(sql, args)
+        return rows[0][0] if rows else None
+
+    async def execute(self, sql: str, *args: object) -> None:
+        await self._run(sql, args)
+
+    async def commit(self) -> None:
+        """Raises Conflict where a statement failed and the caller went on: PostgreSQL then rolls back, silently."""
+        try:
+            done = await self._connection.execute("COMMIT", timeout=self._timeout_s)
+        except DRIVER_ERRORS as error:
+            raise await self._failure(error, "COMMIT") from error
+        if done != "COMMIT":
+            raise Conflict("The change was not made, since a part of it was refused.")
+
+    async def roll_back(self) -> None:
+        """Leave nothing open, or no connection."""
+        try:
+            if not self._connection.is_closed() and self._connection.is_in_transaction():
+                await self._connection.execute("ROLLBACK", timeout=RELEASE_S)
+        except DRIVER_ERRORS:
+            self._connection.terminate()
+        except BaseException:
+            self._connection.terminate()
+            raise
+
+    async def _run(self, sql: str, args: Sequence[object]) -> Sequence[asyncpg.Record]:
+        try:
+            rows: Sequence[asyncpg.Record] = await self._connection.fetch(sql, *args, timeout=self._timeout_s)
+        except DRIVER_ERRORS as error:
+            raise await self._failure(error, sql) from error
+        return rows
+
+    async def _failure(self, error: BaseException, sql: str) -> ServiceError:
+        return await self._database.answer(error, sql, lost=_drop_if_mute(self._connection, error))
+
+
+def _drop_if_mute(connection: Lent, error: BaseException) -> bool:
+    """Whether the connection is lost. One that gave no answer in time cannot be used again, so it is dropped."""
+    if isinstance(error, TimeoutError):
+        connection.terminate()
+        return True
+    return is_lost(error) or connection.is_closed()
+
+
+def _got_in_the_way(error: BaseException) -> bool:
+    """Whether the same read may succeed at once: another transaction collided with it, or the schema has changed."""
+    return sqlstate(error) in COLLISIONS or is_outdated(error)
+
+
+async def _as_it_is(connection: asyncpg.Connection) -> None:
+    """In place of asyncpg's reset on release, a round trip that costs more than most queries."""
+
+
+@asynccontextmanager
+async def open_database(
+    connector: Connector,
+    *,
+    min_size: int,
+    max_size: int,
+    idle_s: float,
+    acquire_s: float,
+    write_s: float,
+    first: asyncpg.Connection,
+    alarm: Alarm,
+    say: Callable[[str], None],
+) -> AsyncIterator[Postgres]:
+    """The port over a pool, closed with the block. `first` is a connection to read the catalogue with."""
+    constraints = Constraints()
+    await constraints.load(first)
+    pool = asyncpg.create_pool(
+        connect=connector.for_pool,
+        min_size=min_size,
+        max_size=max_size,
+        max_queries=sys.maxsize,  # a reconnect would only throw away prepared statements
+        max_inactive_connection_lifetime=idle_s,
+        reset=_as_it_is,
+    )
+    await pool
+    try:
+        yield Postgres(pool, connector, constraints, acquire_s=acquire_s, write_s=write_s, alarm=alarm, say=say)
+    finally:
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                await pool.close()
+        except TimeoutError:
+            pool.terminate()

@@ -1,0 +1,129 @@
+"""What PostgreSQL refuses and what its driver cannot do, as answers: the one table from SQLSTATE to ServiceError.
+
+Clients get a sentence of ours and, where a constraint tells, the columns; never SQL, names of constraints, or
+PostgreSQL's own words, which hold values of rows. Columns go by their names in the database.
+Source: PostgreSQL, Appendix A "PostgreSQL Error Codes"; the statuses are compared with PostgREST's in the issue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import asyncpg
+from asyncpg.exceptions._base import DataError as BindError  # not exported: the public name is taken by class 22
+
+from service.api import (
+    Conflict,
+    Detail,
+    Forbidden,
+    InternalError,
+    InvalidBody,
+    InvalidRequest,
+    ServiceError,
+    Timeout,
+    Unavailable,
+)
+
+RETRY_AFTER = {"Retry-After": "1"}
+"""One second: a lost database is back within a few, a full pool sooner (chosen)."""
+
+DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+"""All that a call of the driver may raise, besides being cancelled. `OSError` has refused and broken connections, and
+`TimeoutError`: no answer at all."""
+
+FOREIGN_KEY_VIOLATION = "23503"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What one SQLSTATE, or a whole class of them, becomes."""
+
+    error: type[ServiceError]
+    message: str
+    detail: str = ""
+    """What is said of each column of the constraint; nothing is said where this is empty."""
+
+
+LOST = Rule(Unavailable, "The database cannot be reached just now.")
+BUSY = Rule(Unavailable, "The database is busy.")
+TOO_SLOW = Rule(Timeout, "The database took too long to answer.")
+COLLISION = Rule(Conflict, "Another change got in the way; try again.")
+BAD_VALUE = Rule(InvalidRequest, "A value does not fit the type or size of its field.")
+STILL_USED = Rule(Conflict, "Other rows still refer to this one.")
+NO_PARENT = Rule(
+    InvalidBody, "A value refers to something that does not exist.", "refers to something that does not exist"
+)
+CHANGED = Rule(Unavailable, "The database was changed just now; try again.")
+UNKNOWN = Rule(InternalError, "The database refused this request for a reason that is not the caller's.")
+
+TABLE: Mapping[str, Rule] = {
+    # a class (two characters) stands for every SQLSTATE in it that has no line of its own
+    "08": LOST,  # connection exceptions
+    "22": BAD_VALUE,  # data exceptions; 22P02 is text that is not of its type
+    "23001": STILL_USED,  # ON DELETE RESTRICT, from PostgreSQL 18
+    "23502": Rule(InvalidBody, "A required value is missing.", "is required"),
+    FOREIGN_KEY_VIOLATION: NO_PARENT,  # or STILL_USED: see `rule_for`
+    "23505": Rule(Conflict, "A row with this value exists already.", "is taken already"),
+    "23514": Rule(InvalidBody, "A value is not allowed.", "is not allowed"),
+    "23P01": Rule(Conflict, "A row that excludes this one exists already.", "collides with another row"),
+    "25006": Rule(
+        Unavailable, "The database takes no changes just now."
+    ),  # read-only: a standby, or an operator's choice
+    "28": LOST,  # the role that we connect as was changed while serving: ours, not the caller's
+    "3D000": LOST,  # the database is gone
+    "40001": COLLISION,  # serialization failure
+    "40P01": COLLISION,  # deadlock
+    "42501": Rule(Forbidden, "The database does not allow this."),
+    "53": BUSY,  # out of connections, memory or disk
+    "55P03": COLLISION,  # a lock was not to be had
+    "57014": TOO_SLOW,  # statement_timeout, or cancelled by an operator
+    "57P": LOST,  # shutting down, starting up, terminated by an operator
+    "P0001": Rule(InvalidBody, "A rule of the database refused this."),  # RAISE in a trigger or function
+}
+"""SQLSTATE, or how it begins, to what it becomes. Anything else is `UNKNOWN`: 500."""
+
+COLLISIONS = frozenset({"40001", "40P01"})
+"""What passes when the same statement runs again."""
+
+
+def sqlstate(error: BaseException) -> str:
+    """The five characters, or nothing for errors that did not come from PostgreSQL."""
+    code = getattr(error, "sqlstate", None)
+    return code if isinstance(code, str) else ""
+
+
+def rule_for(error: BaseException, sql: str) -> Rule:
+    """The line of the table for an error of `DRIVER_ERRORS` that `sql` met."""
+    if is_outdated(error):
+        return CHANGED
+    code = sqlstate(error)
+    if code == FOREIGN_KEY_VIOLATION:
+        # Both directions have one code and the child's table. The verb decides; for an UPDATE, which can fail either
+        # way, and for WITH, PostgreSQL's words do, where they are English.
+        removes = sql.lstrip()[:6].upper() == "DELETE" or str(error).startswith("update or delete")
+        return STILL_USED if removes else NO_PARENT
+    for length in (5, 3, 2):
+        rule = TABLE.get(code[:length]) if code else None
+        if rule is not None:
+            return rule
+    if isinstance(error, BindError):
+        return BAD_VALUE
+    return LOST if isinstance(error, OSError) else UNKNOWN  # TimeoutError is one too
+
+
+def is_lost(error: BaseException) -> bool:
+    """Whether the connection is gone, so that the same statement may succeed on another one."""
+    return rule_for(error, "") is LOST
+
+
+def is_outdated(error: BaseException) -> bool:
+    """Whether a prepared statement or a type has changed under us; asyncpg has forgotten it by now."""
+    return isinstance(error, asyncpg.InvalidCachedStatementError | asyncpg.OutdatedSchemaCacheError)
+
+
+def answer_for(error: BaseException, sql: str, columns: tuple[str, ...]) -> ServiceError:
+    """The error to raise in place of `error`; `columns` are those of the constraint that refused."""
+    rule = rule_for(error, sql)
+    details = [Detail(column, rule.detail) for column in columns] if rule.detail else []
+    return rule.error(rule.message, details=details, headers=RETRY_AFTER if rule.error is Unavailable else None)
