@@ -126,7 +126,7 @@ def load(
             continue
         if (module := _import(instance, source, settings)) is None:
             continue
-        own_run = replace(run, household=(household or {}).get(instance.name))
+        own_run = replace(run, name=instance.name, household=(household or {}).get(instance.name))
         bound = settings.bind(instance.name, getattr(module, "Settings", PluginSettings), run=own_run)
         if bound is None or not instance.enabled:
             continue

@@ -80,3 +80,5 @@ class Run:
     request_reload: Callable[[str], None]
     """Ask for a new generation, with the reason."""
     spawn: Spawn
+    name: str = ""
+    """The instance name of the plugin that has this Run: the name of its table."""

@@ -1,7 +1,7 @@
 """PostgreSQL: a database named by its URL, or an embedded real server that needs nothing else.
 
 Table    [plugins.database]
-Provides DATABASE; a critical probe `database`
+Provides DATABASE; a critical probe by the name of the instance
 Raises   Unavailable 503 with Retry-After (lost, or busy), Timeout 504, Conflict 409, InvalidBody 422, InvalidRequest
          400, Forbidden 403, InternalError 500: the table in `sqlstate.py`
 Source   asyncpg 0.30 to 0.32; PostgreSQL, chapter "Frontend/Backend Protocol" and Appendix A
@@ -135,7 +135,8 @@ class Plugin:
     @hookimpl
     def probes(self) -> Iterable[Probe]:
         assert self._pulse is not None  # noqa: S101  # hooks are called after lifespan
-        yield Probe("database", self._pulse.check, timeout_s=self._settings.pool.connect.seconds, alarm=self._alarm)
+        timeout_s = self._settings.pool.connect.seconds
+        yield Probe(self._run.name, self._pulse.check, timeout_s=timeout_s, alarm=self._alarm)
 
     def _url(self) -> str:
         if self._settings.url:
