@@ -9,13 +9,13 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from service.settings.annotations import field_names, inner, inside, mentions_secret, model_of, samples
+from service.settings.annotations import field_names, inner, inside, kinds, mentions_secret, model_of, samples
 from service.settings.checking import Error, drop, get, put, validate
 from service.settings.fixing import line_for, removal_for, safe, secret_reference
 from service.settings.merging import Node
 from service.settings.references import Resolver, Source
 from service.settings.reporting import Fault, Report, place_of
-from service.settings.spelling import Path_, dotted, listed, looks_secret, nearest, passwords_in
+from service.settings.spelling import Path_, dotted, looks_secret, nearest, passwords_in, there_are
 from service.settings.units import MASK, Secret
 from service.settings.wording import WRONG_KIND, sentence
 
@@ -55,8 +55,10 @@ class Binding:
         result, errors = validate(model, self._data, self._context)
         settled = self._resolver.settled
         errors = [error for error in errors if error.path not in settled]
+        misspelt = {(*error.path[:-1], self._guess(error)) for error in errors if error.kind == "extra_forbidden"}
         for error in errors:
-            self._report.add(self._fault(error))
+            if not (error.kind == "missing" and error.path in misspelt):  # one mistake, one fault
+                self._report.add(self._fault(error))
         self.faulty = {path[0] for path in settled} | {error.path[0] for error in errors if error.path}
         return None if settled or errors else result
 
@@ -89,33 +91,29 @@ class Binding:
         return Fault(place, written, message, fix)
 
     def _fix(self, error: Error, source: Source, written: Path_, annotation: object, *, secret: bool) -> str:
-        missing = error.kind == "missing"
-        if secret and not isinstance(source.raw, list) and (missing or source.reference is None):
-            return line_for(source, written, secret_reference(written))
+        if secret and error.path and set(kinds(annotation)) <= {"text", "list"} and source.reference is None:
+            value: object = "..." if source.layer.document is None else secret_reference(self._named(error.path))
+            return line_for(source, written, value if "text" in kinds(annotation) else [value])
         pair_path, pair_written, list_path = self._pair_of(error.path, written)
         for value in self._candidates(error, annotation):
             if isinstance(value, Secret) or not self._passes(error.path, value):
                 continue
             if list_path and not error.kind.startswith("missing"):
                 whole = self._replaced(pair_path, error.path, value)
-                return line_for(self._written(pair_path)[0], pair_written, safe(whole, pair_written, None))
-            return line_for(source, written, safe(value, written, annotation))
+                shown = safe(whole, self._named(pair_path), inside(self._model, pair_path))
+                return line_for(self._written(pair_path)[0], pair_written, shown)
+            return line_for(source, written, safe(value, self._named(error.path), annotation))
         if not error.path:
             return ""
         return line_for(source, written, next(self._candidates(error, annotation), "..."))
 
     def _unknown_key(self, error: Error, source: Source, written: Path_) -> Fault:
         place = place_of(source.layer, written)
-        parent = inside(self._model, error.path[:-1]) if error.path[:-1] else self._model
-        model = model_of(parent)
-        known = list(field_names(model)) if model else []
-        if len(error.path) == 1:
-            known += self._also
-        key = str(error.path[-1])
-        guess = nearest(key, known)
+        key, guess = str(error.path[-1]), self._guess(error)
+        parent, model = self._holder(error.path)
         if guess is None:
-            takes = f"; there are {listed(known)}" if len(known) > 1 else f"; there is {known[0]}" if known else ""
-            message = f"there is no such setting{takes}"
+            known = self._known(error.path)
+            message = f"there is no such setting; {there_are(known)}" if known else "there is no such setting"
             return Fault(place, written, message, removal_for(source, written), "remove")
         message = f'there is no such setting; did you mean "{guess}"?'
         target, target_written = (*error.path[:-1], guess), (*written[:-1], guess)
@@ -124,7 +122,8 @@ class Binding:
         annotation = inner(parent, guess)
         field = model.model_fields[field_names(model)[guess]] if model else None
         if self._is_secret(target, annotation) or looks_secret(key):
-            fix = self._renamed(source, written, target_written, secret_reference(target_written), annotation)
+            reference = secret_reference(self._named(target))
+            fix = self._renamed(source, written, target_written, reference, annotation)
             return Fault(place, written, message, fix)
         data = get(self._data, error.path)
         for value in (data, *samples(annotation, field)):
@@ -133,6 +132,19 @@ class Binding:
                 fix = self._renamed(source, written, target_written, kept, annotation)
                 return Fault(place, written, message, fix)
         return Fault(place, written, message, self._renamed(source, written, target_written, data, annotation))
+
+    def _holder(self, path: Path_) -> tuple[object, type[BaseModel] | None]:
+        """The type around `path`, and its model."""
+        parent = inside(self._model, path[:-1]) if path[:-1] else self._model
+        return parent, model_of(parent)
+
+    def _known(self, path: Path_) -> list[str]:
+        """The keys that there are beside `path`."""
+        model = self._holder(path)[1]
+        return [*(field_names(model) if model else ()), *(self._also if len(path) == 1 else ())]
+
+    def _guess(self, error: Error) -> str | None:
+        return nearest(str(error.path[-1]), self._known(error.path))
 
     def _renamed(self, source: Source, written: Path_, target: Path_, value: object, annotation: object) -> str:
         if value is None:
@@ -154,6 +166,10 @@ class Binding:
         length = next(length for length in range(len(path), -1, -1) if path[:length] in sources)
         source = sources[path[:length]]
         return source, (*source.path, *path[length:])
+
+    def _named(self, path: Path_) -> Path_:
+        """`path` below the table that is bound, as secrets are named by it."""
+        return (*self._resolver.sources[()].path, *path)
 
     def _is_secret(self, path: Path_, annotation: object) -> bool:
         name = next((part for part in reversed(path) if isinstance(part, str)), "")
@@ -185,11 +201,10 @@ class Binding:
             guess = nearest(str(get(self._data, error.path)), [c for c in samples(annotation) if isinstance(c, str)])
             yield from [guess] if guess else []
         value = get(self._data, error.path)
-        yield from _coerced(value)
+        if error.kind in WRONG_KIND:
+            yield from _coerced(value)
         yield from [error.context[bound] for bound in ("ge", "le") if bound in error.context]
-        yield from [[value]] if error.kind in WRONG_KIND and isinstance(value, str) else []
-        parent = inside(self._model, error.path[:-1]) if error.path[:-1] else self._model
-        model = model_of(parent)
+        model = self._holder(error.path)[1]
         name = field_names(model).get(str(error.path[-1])) if model and error.path else None
         yield from samples(annotation, model.model_fields[name] if model and name else None)
         yield from [_stepped(error.context[b], by) for b, by in (("gt", 1), ("lt", -1)) if b in error.context]
@@ -228,6 +243,7 @@ def _coerced(value: object) -> Iterator[object]:
                 continue
         if text in ("true", "yes", "on", "1", "false", "no", "off", "0"):
             yield text in ("true", "yes", "on", "1")
+        yield [part.strip() for part in value.split(",")]
     elif isinstance(value, bool):
         yield str(value).lower()
     elif isinstance(value, int | float):

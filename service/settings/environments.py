@@ -8,7 +8,7 @@ from service.settings.merging import Layer, Table, grown
 from service.settings.outside import SECTIONS, environment_option
 from service.settings.positions import Document
 from service.settings.reporting import Fault, Place, Report, place_of
-from service.settings.spelling import Path_, dotted, listed, nearest, toml
+from service.settings.spelling import Path_, dotted, listed, nearest, there_are, toml
 
 EXTENDS = "extends"
 
@@ -52,7 +52,7 @@ class Environments:
         if name in self._tables or name == default:
             return name
         guess = nearest(name, [*self._tables, default])
-        hint = f'did you mean "{guess}"?' if guess else f"there is {listed([*dict.fromkeys([*self._tables, default])])}"
+        hint = f'did you mean "{guess}"?' if guess else there_are([*dict.fromkeys([*self._tables, default])])
         place = Place(environment_option(name)) if option else Place(f"PEGBOARD_ENV={name}")
         choice = guess or default
         fix = environment_option(choice) if option else f"export PEGBOARD_ENV={choice}"
@@ -76,7 +76,7 @@ class Environments:
             if not isinstance(parent, str) or parent not in self._tables:
                 others = [other for other in self._tables if other != name]
                 guess = nearest(str(parent), others)
-                hint = f'; did you mean "{guess}"?' if guess else f"; there is {listed(others)}" if others else ""
+                hint = f'; did you mean "{guess}"?' if guess else f"; {there_are(others)}" if others else ""
                 if guess or others:
                     fix = f"extends = {toml(guess or others[0])}"
                     self._refuse(path, f"there is no environment {toml(parent)} to extend{hint}", fix)

@@ -81,7 +81,7 @@ class Reserved(PluginSettings):
     enabled: bool = False
     """Whether the plugin is on. One that is off is not imported, and its secrets are not looked up."""
 
-    use: Annotated[str | None, Field(min_length=1)] = None
+    use: Annotated[str | None, Field(min_length=1, examples=["database"])] = None
     """The module to use where it is not called like the table: several instances of one plugin."""
 
     before: tuple[str, ...] = ()

@@ -47,7 +47,7 @@ def with_overrides(tree: Table, overrides: Sequence[str], report: Report) -> Tab
         found = _OPTION.fullmatch(override)
         path = _parsed_path(found[1]) if found else None
         if found is None or path is None:
-            key = re.split(r"[=\s]", override, maxsplit=1)[0]
+            key = override.partition("=")[0].strip()
             begin = key if _parsed_path(key) else "plugins.NAME.KEY"
             message = "an option is a dotted path, = and a value; a key with dots or spaces in it stands in quotes"
             report.add(Fault(Place(f"--set {key}"), (), message, f"--set {begin}=VALUE"))

@@ -24,6 +24,8 @@ _AT = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 _PAIR = re.compile(r"\s*(?P<key>[^=\[\]{}\"']+?)\s*=\s*(?P<value>.*?)\s*(?:#.*)?")
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_./:-]*")
 
+_TWICE = ("Cannot overwrite a value", "Cannot declare", "Cannot redefine", "Duplicate inline")
+
 _WAYS_OUT = (
     ("Expected '=' after a key", "a key needs = and a value after it"),
     ("Invalid value", "this is no TOML value; text stands in quotes"),
@@ -38,10 +40,8 @@ _WAYS_OUT = (
     ("Expected ']' at the end of a table", "a table's header ends with ]"),
     ("Expected ']]' at the end of an array", "an array's header ends with ]]"),
     ("Expected newline or end of document", "one key a line: something stands after the value"),
-    (
-        "Illegal character",
-        "a character here is not allowed; text with line breaks stands in three quotes",
-    ),
+    ("Illegal character '\\n'", "the text that begins here has no closing quote"),
+    ("Illegal character", "a character here is not allowed; in text, write it as \\uXXXX"),
     ("Invalid initial character for a key", "a key is letters, digits, - and _, or stands in quotes"),
     ("Duplicate inline table key", "this key is set twice in one inline table; keep one of them"),
     ("Invalid statement", "a line is [a.table], key = value, or a # comment"),
@@ -111,9 +111,18 @@ def syntax_fault(document: Document, error: str) -> Fault:
     if reason.startswith(("Unterminated string", "Unclosed array")) and not (where and where[1]):
         line = _unclosed(document.text)
     way_out = next((words for begin, words in _WAYS_OUT if reason.startswith(begin)), reason[:1].lower() + reason[1:])
+    if _is_open_inline(document.text, line):
+        reason, way_out = "Unclosed inline table", dict(_WAYS_OUT)["Unclosed inline table"]
     shown, fix = _shown_and_fixed(document.text, line, reason)
+    verb = "remove" if reason.startswith(_TWICE) and fix else "write"
     place = Place(f"{document.path}:{line}:{column}" if where and where[1] else f"{document.path}:{line}", line, column)
-    return Fault(place, (), f"{way_out}{shown}", fix)
+    return Fault(place, (), f"{way_out}{shown}", fix, verb)
+
+
+def _is_open_inline(text: str, number: int) -> bool:
+    """Whether an inline table begins on the line and does not end there, which TOML 1.0 wants it to."""
+    line = text.split("\n")[number - 1]
+    return line.partition("#")[0].rstrip().endswith((",", "{")) and line.count("{") > line.count("}")
 
 
 def _unclosed(text: str) -> int:
@@ -134,8 +143,15 @@ def _shown_and_fixed(text: str, number: int, reason: str) -> tuple[str, str]:
         hidden = '"' in line or "'" in line or looks_secret(line) or "://" in line
         key, _, value = line.partition(" ")
         fix = f"{key} = {value.lstrip(': ')}" if reason.startswith("Expected '='") and value and not hidden else ""
+        if line.startswith("["):
+            fix = line if reason.startswith(_TWICE) else f"{line}]" if reason.startswith("Expected ']'") else ""
+        fix = "]" if reason.startswith("Unclosed array") else fix
         return ("" if hidden and not line.startswith("[") else f": {line[:80]}"), fix
     key, value = found["key"], found["value"]
+    if reason.startswith(_TWICE):
+        return "", key
+    if reason.startswith("Unclosed inline table"):
+        return f": {key} = {{ ...", f"{key} = {{ a = 1, b = 2 }}"
     if looks_secret(key) or "://" in value:
         return f": {key} = ***", f'{key} = {{ env = "{re.sub("[^A-Z0-9]", "_", key.upper())}" }}'
     if '"' in value or "'" in value:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from service.settings.annotations import field_at, inner, kinds, mentions_secret, options, samples
-from service.settings.merging import Layer, Node, Text, Value, is_reference
+from service.settings.merging import Layer, Node, Text, Value, is_reference, plain
 from service.settings.reporting import Fault, Report, place_of
 from service.settings.spelling import Path_, looks_secret, nearest, passwords_in, toml, toml_key
 
@@ -63,6 +63,9 @@ class Resolver:
         if isinstance(node, Value):
             return self._plain(node.value, annotation, at, Source(node.layer, node.path, node.value))
         layer, path = node.origins[0]
+        if {"env", "file"} & node.entries.keys() and annotation is not None and "table" not in kinds(annotation):
+            raw = plain(node)
+            return self._plain(raw, annotation, at, Source(layer, path, raw))
         self.sources[at] = Source(layer, path, None)
         found: dict[str, object] = {}
         for key, child in node.entries.items():
@@ -142,7 +145,7 @@ class Resolver:
             return content.decode().rstrip("\r\n")
         except FileNotFoundError:
             if "default" not in reference:
-                self._fault(source, f"there is no file {name} (looked for {file})", f"touch {name}", at)
+                self._fault(source, f"there is no file {file}", f"echo ... > {file}", at)
             return None
         except UnicodeDecodeError:
             self._fault(source, f"the file {name} is not UTF-8", f"iconv -t UTF-8 {name}", at)

@@ -39,11 +39,9 @@ class Fault:
     verb: str = "write"
 
     def __str__(self) -> str:
-        lines = [
-            f"{self.place.text}  {dotted(self.path)}: {self.message}"
-            if self.path
-            else f"{self.place.text}: {self.message}"
-        ]
+        path = dotted(self.path)
+        is_told = not path or self.place.text.endswith(f" {path}")  # by the place itself: --set plugins.x.y
+        lines = [f"{self.place.text}: {self.message}" if is_told else f"{self.place.text}  {path}: {self.message}"]
         if self.fix:
             first, *rest = self.fix.split("\n")
             lines.append(f"    {self.verb}: {first}")

@@ -16,7 +16,8 @@ from pydantic import BaseModel
 from service.settings.annotations import field_at, field_names
 from service.settings.binding import Binding
 from service.settings.environments import Environments
-from service.settings.merging import Layer, Node, Table, Text, Value, at, grown, is_reference, merged, stacked
+from service.settings.fixing import safe
+from service.settings.merging import Layer, Node, Table, Text, Value, at, grown, is_reference, merged, plain, stacked
 from service.settings.models import RESERVED, Reserved, ServiceSettings
 from service.settings.outside import parsed_table, with_environ, with_overrides
 from service.settings.positions import Document
@@ -24,7 +25,7 @@ from service.settings.reading import read_document
 from service.settings.references import Resolver
 from service.settings.reporting import Fault, Report, place_of
 from service.settings.showing import Effective, effective
-from service.settings.spelling import Path_, dotted, nearest, toml_key
+from service.settings.spelling import Path_, dotted, nearest, toml, toml_key
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -194,6 +195,9 @@ class Settings:
         own = Table({key: child for key, child in node.entries.items() if key in RESERVED}, node.origins)
         binding = Binding(own, Reserved, resolver=self._resolver(), report=self._report, context={})
         reserved = binding.bound(Reserved) or binding.salvaged(Reserved)
+        for key in node.entries:
+            if "enabled" not in own.entries and key not in RESERVED and nearest(key, ["enabled"]):
+                self.fault(("plugins", name, key), 'did you mean "enabled"? The plugin is off', fix="enabled = true")
         layer, path = node.origins[0]
         return Instance(
             name=name,
@@ -215,7 +219,8 @@ class Settings:
                 guess = nearest(key, known)
                 message = "there is no such plugin instance"
                 message += f'; did you mean "{guess}"?' if guess else f", no [plugins.{toml_key(key)}]"
-                fix = f"{toml_key(guess)} = ..." if guess else f"[plugins.{toml_key(key)}]\nenabled = true"
+                value = toml(safe(plain(table.entries[key]), (glob, key), None))
+                fix = f"{toml_key(guess)} = {value}" if guess else f"[plugins.{toml_key(key)}]\nenabled = true"
                 self.fault(("routes", glob, key), message, fix=fix)
 
 

@@ -52,8 +52,9 @@ class Difference:
 
 def effective(settings: Settings) -> tuple[Effective, ...]:
     """Every effective value: [service], each plugin's table, [routes]. Defaults too, where the types are known."""
+    rows = _rows(settings)
     return tuple(
-        [Effective(dotted(path), _shown(path, value), *_origin(source)) for path, value, source in _rows(settings)]
+        [Effective(dotted(path), _shown(path, value), *_origin(value, source)) for path, value, source in rows]
     )
 
 
@@ -149,7 +150,7 @@ def _masked(name: str, value: object) -> object:
     return value
 
 
-def _origin(source: Source | None) -> tuple[str, str, int | None]:
+def _origin(value: object, source: Source | None) -> tuple[str, str, int | None]:
     """The origin in words, the layer, the line."""
     if source is None:
         return DEFAULT, DEFAULT, None
@@ -157,11 +158,8 @@ def _origin(source: Source | None) -> tuple[str, str, int | None]:
     text = place.text
     if source.reference is not None:
         kind, name = source.reference
-        text += {
-            "env": f" (variable {name})",
-            "file": f" (file {name})",
-            "default": f" (default, {name} is not there)",
-        }[kind]
+        unset = kind == "default" or value is None
+        text += f" (default, {name} is not set)" if unset else f" ({KINDS[kind]} {name})"
     return text, source.layer.name, place.line if source.layer.document else None
 
 

@@ -14,7 +14,7 @@ Path_ = tuple[str | int, ...]
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _SECRET_WORDS = re.compile(
-    r"pass(word|wd|phrase)?|pwd|secret|token|credential|private|pepper|salt|api_?key|(^|_)keys?$|(^|_)auth$|cookie|dsn",
+    r"pass(word|wd|phrase)?|pwd|secret|token|credential|private|pepper|salt|api_?key|(^|_)keys?$|cookie|dsn",
     re.IGNORECASE,
 )
 _USERINFO = re.compile(r"(?<=://)([^\s/?#@:]*):[^\s/?#]*(?=@)")
@@ -89,6 +89,11 @@ def nearest(name: str, candidates: Sequence[str]) -> str | None:
     folded = {candidate.casefold().replace("-", "_"): candidate for candidate in candidates}
     found = get_close_matches(name.casefold().replace("-", "_"), list(folded), n=1, cutoff=0.6)
     return folded[found[0]] if found else None
+
+
+def there_are(names: Sequence[str]) -> str:
+    """`there is a`, `there are a and b`."""
+    return f"there {'is' if len(names) == 1 else 'are'} {listed(names)}"
 
 
 def listed(names: Sequence[str], *, most: int = 12) -> str:

@@ -19,10 +19,20 @@ MASK = "***"
 """What stands wherever a secret would be printed."""
 
 UNIT_ERROR = "unit"
-"""Type of the pydantic error for text that is not a value of its unit; its context has a valid `example`."""
+"""Type of the pydantic error for text that is not a value of its unit; its context may have an `example`."""
 
 SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 BYTES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "TiB": 1024**4}
+ALIASES = {
+    **dict.fromkeys(("sec", "secs", "second", "seconds"), "s"),
+    **dict.fromkeys(("min", "mins", "minute", "minutes"), "m"),
+    **dict.fromkeys(("hr", "hrs", "hour", "hours"), "h"),
+    **dict.fromkeys(("day", "days"), "d"),
+    **dict.fromkeys(("msec", "millis", "milliseconds"), "ms"),
+    **{spelling: f"{letter.upper()}iB" for letter in "kmgt" for spelling in (letter, f"{letter}b", f"{letter}ib")},
+    **dict.fromkeys(("b", "byte", "bytes"), "B"),
+}
+"""Other spellings, in lower case, for suggestions only: `m` is minutes or mebibytes as the pattern decides."""
 
 
 class _Frozen:
@@ -104,12 +114,19 @@ class _Unit(_Frozen):
             try:
                 return cls(value)
             except ValueError:
-                raise _unit_error(cls.accepted, cls.examples[0]) from None
+                raise _unit_error(cls.accepted, cls._guess(value)) from None
         if isinstance(value, int | float) and not isinstance(value, bool):
             example = cls.number.format(value)
             if re.fullmatch(cls.pattern, example):
                 raise _unit_error(f"a bare number does not say its unit; {cls.accepted}", example)
-        raise _unit_error(cls.accepted, cls.examples[0])
+        raise _unit_error(cls.accepted, None)
+
+    @classmethod
+    def _guess(cls, text: str) -> str | None:
+        """What other spellings most likely mean: `5 seconds` is `5s`, `1MB` is `1MiB`."""
+        found = re.fullmatch(r"\s*([0-9.]+)\s*([A-Za-z]+)\s*", text)
+        guesses = [found[1] + unit for unit in (found[2], ALIASES.get(found[2].lower(), ""))] if found else []
+        return next((guess for guess in guesses if re.fullmatch(cls.pattern, guess)), None)
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -122,7 +139,7 @@ class _Unit(_Frozen):
         return {"type": "string", "pattern": f"^{cls.pattern}$", "examples": list(cls.examples)}
 
 
-def _unit_error(message: str, example: str) -> PydanticCustomError:
+def _unit_error(message: str, example: str | None) -> PydanticCustomError:
     return PydanticCustomError(UNIT_ERROR, "{message}", {"message": message, "example": example})
 
 
@@ -244,7 +261,7 @@ class Secret(_Frozen):
         if isinstance(value, Secret):
             return value
         if not isinstance(value, str):
-            raise _unit_error("a secret is text", MASK)
+            raise _unit_error("a secret is text", None)
         return cls(value)
 
     @classmethod

@@ -11,9 +11,9 @@ KIND_WORDS: dict[Kind, str] = {
     "boolean": "true or false",
     "whole number": "a whole number",
     "number": "a number",
-    "list": "a list: [ ... ]",
-    "table": "a table: { ... }",
-    "text": 'text: "..."',
+    "list": "a list in [ ]",
+    "table": "a table in { }",
+    "text": "text in quotes",
 }
 
 WRONG_KIND = frozenset(
