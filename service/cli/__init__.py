@@ -1,0 +1,24 @@
+"""The command `pegboard`, a command a file: run, check, config, plugins, routes, init.
+
+`group.py` finds the command, those of plugins too; `options.py` is what all that read config.toml share;
+`exits.py` says which exit code means what. `python -m service` is the same command.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+INTERRUPTED = 130
+"""128 + SIGINT, which is what a shell expects."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line (`sys.argv` unless told); returns the exit code. Prints one sentence, never raises."""
+    try:
+        from service.cli.exits import guarded  # inside: importing takes long enough for a Ctrl-C to meet it
+        from service.cli.group import pegboard
+
+        return guarded(pegboard, sys.argv[1:] if arguments is None else arguments)
+    except KeyboardInterrupt:
+        return INTERRUPTED

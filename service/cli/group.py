@@ -1,0 +1,93 @@
+"""The command line itself: which commands there are, ours and those of plugins.
+
+A command of ours is imported when it is called. Plugins are loaded only for a command that is none of ours and for
+`--help`: a faulty config.toml keeps nobody from asking for help, for the version, or for `init`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import platform
+from typing import Final
+
+import click
+
+from service import __version__
+from service.errors import PluginError
+
+COMMANDS: Final = {
+    "run": "service.cli.run:run",
+    "check": "service.cli.check:check",
+    "config": "service.cli.config:config",
+    "plugins": "service.cli.plugins:plugins",
+    "routes": "service.cli.routes:routes",
+    "init": "service.cli.init:init",
+}
+
+
+class Pegboard(click.Group):
+    """Our commands, in the order of `COMMANDS`, and those of plugins after them."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return [*COMMANDS, *sorted(self.commands)]
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name in COMMANDS:
+            module, _, attribute = COMMANDS[name].partition(":")
+            command = getattr(importlib.import_module(module), attribute)
+            return command if isinstance(command, click.Command) else None
+        return self.commands.get(name)
+
+    def resolve_command(
+        self, context: click.Context, arguments: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = arguments[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            note = self.look_up_plugins()
+            if name not in self.commands:
+                unknown = click.NoSuchCommand(name, possibilities=self.list_commands(context))
+                raise click.UsageError(f"{unknown.format_message()} {note}".rstrip(), context)
+        return super().resolve_command(context, arguments)
+
+    def format_help(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        note = self.look_up_plugins()
+        super().format_help(context, formatter)
+        if note:
+            formatter.write_paragraph()
+            formatter.write_text(note)
+
+    def look_up_plugins(self) -> str:
+        """Add the commands of plugins; returns what to tell where they cannot be loaded, else nothing."""
+        try:
+            self.add_plugin_commands()
+        except (Exception, SystemExit):
+            return "Commands of plugins cannot be looked up: `pegboard check` says why."
+        return ""
+
+    def add_plugin_commands(self) -> None:
+        """Ask every plugin that is on. Raises StartError for faulty settings and for names that are taken."""
+        from service.cli.options import Chosen
+
+        for plugin, declare in Chosen.usual().load().hook("commands").items():
+            group = click.Group()
+            declare(group=group)
+            for name, command in group.commands.items():
+                if name in COMMANDS or name in self.commands:
+                    raise PluginError(f"plugin {plugin}: there is a command {name!r} already; call it {plugin}-{name}.")
+                self.add_command(command, name)
+
+
+@click.group(
+    cls=Pegboard,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Where plugins add commands, these read PEGBOARD_CONFIG (config.toml) and PEGBOARD_ENV.",
+)
+@click.version_option(__version__, message=f"%(prog)s %(version)s (Python {platform.python_version()})")
+def pegboard() -> None:
+    """An async API server whose every concern is a plugin that one TOML file turns on or off.
+
+    \b
+    Example:
+      pegboard init     # writes config.toml
+      pegboard run      # serves what it says
+    """
