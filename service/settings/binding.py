@@ -17,7 +17,7 @@ from service.settings.references import Resolver, Source
 from service.settings.reporting import Fault, Report, place_of
 from service.settings.spelling import Path_, dotted, looks_secret, nearest, passwords_in, there_are
 from service.settings.units import MASK, Secret
-from service.settings.wording import WRONG_KIND, sentence
+from service.settings.wording import OUR_WORDS, WRONG_KIND, sentence
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -79,14 +79,17 @@ class Binding:
         secret = self._is_secret(error.path, annotation)
         shown = None if secret else self._shown(error.path, source)
         message = sentence(error.kind, error.message, error.context, annotation, shown)
-        for text in sorted(self._resolver.secrets, key=len, reverse=True):
-            message = message.replace(text, MASK) if text else message
-        if source.reference is not None and error.path in self._resolver.sources:
+        if error.kind not in OUR_WORDS:  # a validator's own message may repeat what it was given
+            for text in sorted(self._resolver.secrets - {""}, key=len, reverse=True):
+                message = message.replace(text, MASK)
+        if source.reference is not None:
             kind, name = source.reference
             where = {"env": f"the variable {name}", "file": f"the file {name}", "default": "the default"}[kind]
             message = f"{where} {message}" if message.startswith(("must", "is ")) else f"{where}: {message}"
         message, told, fix = message.partition("; write: ")
-        if not told:
+        if not told and source.reference is not None and error.path not in self._resolver.sources:
+            fix = self._inside_reference(error, source)
+        elif not told:
             fix = self._fix(error, source, written, annotation, secret=secret)
         return Fault(place, written, message, fix)
 
@@ -116,13 +119,15 @@ class Binding:
             message = f"there is no such setting; {there_are(known)}" if known else "there is no such setting"
             return Fault(place, written, message, removal_for(source, written), "remove")
         message = f'there is no such setting; did you mean "{guess}"?'
+        if source.reference is not None and error.path not in self._resolver.sources:
+            return Fault(place, written, message, self._inside_reference(error, source))
         target, target_written = (*error.path[:-1], guess), (*written[:-1], guess)
         if guess in self._also and len(error.path) == 1:
             return Fault(place, written, message, self._renamed(source, written, target_written, None, self._model))
         annotation = inner(parent, guess)
         field = model.model_fields[field_names(model)[guess]] if model else None
         if self._is_secret(target, annotation) or looks_secret(key):
-            reference = secret_reference(self._named(target))
+            reference = "..." if source.layer.document is None else secret_reference(self._named(target))
             fix = self._renamed(source, written, target_written, reference, annotation)
             return Fault(place, written, message, fix)
         data = get(self._data, error.path)
@@ -132,6 +137,28 @@ class Binding:
                 fix = self._renamed(source, written, target_written, kept, annotation)
                 return Fault(place, written, message, fix)
         return Fault(place, written, message, self._renamed(source, written, target_written, data, annotation))
+
+    def _inside_reference(self, error: Error, source: Source) -> str:
+        """The line for a fault inside a list or table that was looked up as a whole."""
+        length = next(
+            length for length in range(len(error.path), -1, -1) if error.path[:length] in self._resolver.sources
+        )
+        top, below = error.path[:length], error.path[length:]
+        whole: dict[str, object] = {"value": deepcopy(get(self._data, top))}
+        annotation = inside(self._model, error.path)
+        value = get(self._data, error.path)
+        path: Path_ = ("value", *below)
+        if error.kind == "extra_forbidden":
+            drop(whole, path)
+            guess = self._guess(error)
+            path = (*path[:-1], guess) if guess else ()
+        else:
+            value = next(
+                (value for value in self._candidates(error, annotation) if self._passes(error.path, value)), "..."
+            )
+        if path:
+            put(whole, path, value)
+        return line_for(source, source.path, safe(whole["value"], self._named(top), inside(self._model, top)))
 
     def _holder(self, path: Path_) -> tuple[object, type[BaseModel] | None]:
         """The type around `path`, and its model."""

@@ -64,8 +64,8 @@ def read_document(config: Path) -> tuple[Document, dict[str, object]]:
         raise SettingsError(message) from None
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "the name cannot be one"
-        message = f"{printable(str(config))}: cannot be read ({why}); see that this user may: chmod u+r {config}"
-        raise SettingsError(message) from None
+        name = printable(str(config))
+        raise SettingsError(f"{name}: cannot be read ({why}); see that this user may: chmod u+r {name}") from None
     if len(content) > SIZE_LIMIT_BYTES:
         raise SettingsError(f"{config}: is over {SIZE_LIMIT_BYTES >> 20} MiB; name the settings with --config FILE.")
     try:
@@ -151,7 +151,9 @@ def _shown_and_fixed(text: str, number: int, reason: str) -> tuple[str, str]:
     if reason.startswith(_TWICE):
         return "", key
     if reason.startswith("Unclosed inline table"):
-        return f": {key} = {{ ...", f"{key} = {{ a = 1, b = 2 }}"
+        whole = " ".join([part.strip() for part in lines[number - 1 :]]).partition("}")[0].rstrip(", ") + " }"
+        can_show = not {'"', "'", "#"} & set(whole) and not looks_secret(whole)
+        return f": {key} = {{ ...", whole if can_show else f"{key} = {{ ... }}"
     if looks_secret(key) or "://" in value:
         return f": {key} = ***", f'{key} = {{ env = "{re.sub("[^A-Z0-9]", "_", key.upper())}" }}'
     if '"' in value or "'" in value:

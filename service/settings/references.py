@@ -75,6 +75,10 @@ class Resolver:
     def _plain(self, value: object, annotation: object, at: Path_, source: Source) -> object:
         self.sources[at] = source
         if isinstance(value, Text):
+            if not _is_unicode(value.text):
+                self._fault(source, "the text is not UTF-8", f"{source.layer.name}=...", at)
+                return ABSENT
+            self._remember_secret(value.text, annotation, at)
             value = read_text(value.text, annotation)
         if isinstance(value, Mapping):
             if is_reference(value) and not field_at(annotation, "env" if "env" in value else "file"):

@@ -52,10 +52,7 @@ class Difference:
 
 def effective(settings: Settings) -> tuple[Effective, ...]:
     """Every effective value: [service], each plugin's table, [routes]. Defaults too, where the types are known."""
-    rows = _rows(settings)
-    return tuple(
-        [Effective(dotted(path), _shown(path, value), *_origin(value, source)) for path, value, source in rows]
-    )
+    return tuple([Effective(dotted(row[0]), _shown(*row[:2]), *_origin(*row[1:])) for row in _rows(settings)])
 
 
 def diff(first: Settings, second: Settings) -> tuple[Difference, ...]:

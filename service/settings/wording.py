@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from service.settings.annotations import Kind, choices, kinds
 from service.settings.spelling import listed, nearest, toml
+from service.settings.units import UNIT_ERROR
 
 KIND_WORDS: dict[Kind, str] = {
     "boolean": "true or false",
@@ -41,6 +42,9 @@ _SENTENCES = {
     "union_tag_not_found": "must name its kind in {discriminator}",
     "union_tag_invalid": "must be one of {expected_tags}",
 }
+OUR_WORDS = WRONG_KIND | _SENTENCES.keys() | {"literal_error", "enum", UNIT_ERROR}
+"""Types of pydantic error that are said without anything of a validator's own."""
+
 _EMPTY = {"string_too_short": "must not be empty", "too_short": "must not be empty"}
 
 
