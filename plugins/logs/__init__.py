@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import atexit
 import logging
-import sys
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from fnmatch import fnmatchcase
@@ -72,7 +71,6 @@ class Plugin:
     @hookimpl
     @asynccontextmanager
     async def lifespan(self, ports: Ports) -> AsyncIterator[None]:
-        sys.stdout.flush()  # what was printed before the first line stays before it
         self._sink.open()
         atexit.register(self._sink.close)
         try:

@@ -11,7 +11,7 @@ import re
 import orjson
 
 LONGEST_TEXT = 16_384
-"""Characters of a message or traceback that are kept (chosen)."""
+"""Characters of a message or traceback that are kept (chosen: more than anyone reads)."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -47,11 +47,11 @@ def quotable(text: str) -> str:
     return printable(text.replace("\\", "\\\\").replace('"', '\\"'))
 
 
-def clipped(text: str) -> str:
-    """The beginning and the end of `text`, where it is longer than anyone will read."""
-    if len(text) <= LONGEST_TEXT:
+def clipped(text: str, longest: int = LONGEST_TEXT) -> str:
+    """The beginning and the end of `text`, where it has more than `longest` characters."""
+    if len(text) <= longest:
         return text
-    half = LONGEST_TEXT // 2
+    half = longest // 2
     return f"{text[:half]}\n... {len(text) - 2 * half} characters left out ...\n{text[-half:]}"
 
 

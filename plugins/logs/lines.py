@@ -13,7 +13,7 @@ from __future__ import annotations
 from traceback import format_exception
 from typing import Protocol
 
-from plugins.logs.escaping import clipped, json_line, printable
+from plugins.logs.escaping import json_line, printable
 from plugins.logs.redaction import MASK, Redaction
 from plugins.logs.tokens import compile_format
 from service.api import Exchange, timestamp
@@ -120,7 +120,7 @@ class Stamps:
 def traceback_of(exchange: Exchange, failure: BaseException, redaction: Redaction) -> str:
     """What crashed, without the secrets that the request carried."""
     text = "".join(format_exception(failure)).rstrip("\n")
-    return clipped(redaction.text_of(text, target=exchange.target, headers=exchange.headers))
+    return redaction.text_of(text, target=exchange.target, headers=exchange.headers)
 
 
 def _following(text: str) -> str:

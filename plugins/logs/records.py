@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from traceback import format_exception
 
-from plugins.logs.escaping import clipped
 from plugins.logs.lines import Lines
 from plugins.logs.redaction import Redaction
 
@@ -27,16 +26,13 @@ class RecordHandler(logging.Handler):
                 at_s=record.created,
                 level=record.levelname.lower(),
                 logger=record.name,
-                message=self._clean(record.getMessage()),
-                traceback=self._clean(_traceback(record)),
+                message=self._redaction.text(record.getMessage()),
+                traceback=self._redaction.text(_traceback(record)),
             )
         except Exception:
             self.handleError(record)  # arguments that do not fit the message: logging's own way to say so
         else:
             self._put(line)
-
-    def _clean(self, text: str) -> str:
-        return clipped(self._redaction.text(text)) if text else ""
 
 
 @contextmanager

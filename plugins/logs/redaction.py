@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import unquote, unquote_plus
 
+from plugins.logs.escaping import LONGEST_TEXT, clipped
+
 MASK = "***"
 
 SECRET_HEADERS = ("authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key")
@@ -28,6 +30,9 @@ SCHEMES = frozenset({"basic", "bearer", "digest", "negotiate"})
 
 SHORTEST_SECRET = 4
 """Shorter values are not looked for in free text: they would be found in every other word (chosen)."""
+
+LONGEST_SEARCHED = 4 * LONGEST_TEXT
+"""Characters of free text that are searched: the rest is never kept. A secret cut in two here is cut away below."""
 
 _USERINFO = re.compile(r"(?<=://)[^/?#@\s\"']*@")
 _CREDENTIALS = re.compile(r"\b(basic|bearer)\s+[^\s\"',;]+", re.IGNORECASE)
@@ -66,14 +71,15 @@ class Redaction:
         return f"{path}?{'&'.join(map(self._mask_pair, query.split('&')))}"
 
     def text(self, text: str) -> str:
-        """Free text, as libraries log it, with everything masked that looks like the value of a secret."""
-        text = _USERINFO.sub(f"{MASK}@", text)
+        """Free text, as libraries log it, clipped, with everything masked that looks like the value of a secret."""
+        text = _USERINFO.sub(f"{MASK}@", clipped(text, LONGEST_SEARCHED))
         text = self._header_line.sub(rf"\1\2{MASK}", text)
         text = self._assigned.sub(rf"\1{MASK}", text)
-        return _CREDENTIALS.sub(rf"\1 {MASK}", text)
+        return clipped(_CREDENTIALS.sub(rf"\1 {MASK}", text))
 
     def text_of(self, text: str, *, target: str, headers: Mapping[str, str]) -> str:
         """`text` about one request: the secrets which that request carried are masked wherever they occur."""
+        text = clipped(text, LONGEST_SEARCHED)
         found = {*self._in_headers(headers), *self._in_query(target)}
         for secret in sorted(found, key=len, reverse=True):
             if len(secret) >= SHORTEST_SECRET:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from plugins.logs.redaction import Redaction
+from plugins.logs.escaping import LONGEST_TEXT
+from plugins.logs.redaction import LONGEST_SEARCHED, Redaction
 
 CANARY = "c4n4ry-77-value"
 
@@ -97,3 +98,12 @@ def test_text_of_a_request_loses_what_that_request_carried():
 def test_text_of_a_request_keeps_words_that_short_secrets_would_match():
     masked = Redaction().text_of("a valid name", target="/users?token=a", headers={"Authorization": "Basic val"})
     assert masked == "a valid name"
+
+
+def test_free_text_is_clipped_and_a_secret_at_the_cut_does_not_show():
+    """The cut of what is searched falls in the middle, of which nothing is kept."""
+    for shift in range(-40, 40):
+        text = "x" * (LONGEST_SEARCHED // 2 + shift) + f" token={CANARY} " + "y" * 1_000_000
+        masked = Redaction().text(text)
+        assert CANARY[:6] not in masked
+        assert len(masked) < LONGEST_TEXT + 100
