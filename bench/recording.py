@@ -50,9 +50,11 @@ async def record_statements(
                     said.clear()
                     async with client.get(path) as response:
                         body = await response.read()
-                    (sql, args, answer), = said
+                    ((sql, args, answer),) = said
                     recorded[name.replace(" ", "-").replace(",", "")] = {
-                        "sql": sql, "args": args, **_around(body, answer)
+                        "sql": sql,
+                        "args": args,
+                        **_around(body, answer),
                     }
             await runner.cleanup()
     finally:

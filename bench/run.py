@@ -110,7 +110,9 @@ async def fill(url: str) -> None:
         await connection.close()
 
 
-def start_servers(stack: ExitStack, home: Path, url: str, plan: dict[str, object]) -> tuple[list[Case], dict[str, float]]:
+def start_servers(
+    stack: ExitStack, home: Path, url: str, plan: dict[str, object]
+) -> tuple[list[Case], dict[str, float]]:
     """The bare peer, the service as shipped, and the service with all its plugins off. Returns also what starting
     and running cost."""
     bare_port, on_port, off_port = (free_port() for _ in range(3))
@@ -123,20 +125,23 @@ def start_servers(stack: ExitStack, home: Path, url: str, plan: dict[str, object
     wait_for(on_port, "/health/live")
     start_s = time.perf_counter() - began
     off = start(
-        stack, serve(off_port, [f"plugins.{name}.enabled=false" for name in PLUGINS]), home, {"PEGBOARD_ENV": "production"}
+        stack,
+        serve(off_port, [f"plugins.{name}.enabled=false" for name in PLUGINS]),
+        home,
+        {"PEGBOARD_ENV": "production"},
     )
     wait_for(off_port, "/api/v1/noop")
     wait_for(bare_port, "/noop")
     all_on = ", ".join(PLUGINS)
     cases = [
-        Case("bare aiohttp route", "–", f"http://127.0.0.1:{bare_port}/noop", bare.pid),
+        Case("bare aiohttp route", "-", f"http://127.0.0.1:{bare_port}/noop", bare.pid),
         Case("route, plugins off", "none", f"http://127.0.0.1:{off_port}/api/v1/noop", off.pid, "bare aiohttp route"),
         Case("route, plugins on", all_on, f"http://127.0.0.1:{on_port}/api/v1/noop", on.pid, "bare aiohttp route"),
     ]
     for name, path in PATHS.items():
         bare_name = f"bare asyncpg, {name}"
         slug = name.replace(" ", "-").replace(",", "")
-        cases.append(Case(bare_name, "–", f"http://127.0.0.1:{bare_port}/sql/{slug}", bare.pid))
+        cases.append(Case(bare_name, "-", f"http://127.0.0.1:{bare_port}/sql/{slug}", bare.pid))
         cases.append(Case(name, all_on, f"http://127.0.0.1:{on_port}{path}", on.pid, bare_name))
     return cases, {"start_s": start_s, "on": on.pid, "off": off.pid}
 
