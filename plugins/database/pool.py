@@ -36,7 +36,7 @@ from plugins.database.sqlstate import (
     rule_for,
     sqlstate,
 )
-from service.api import Alarm, Conflict, ServiceError, Transaction, Unavailable
+from service.api import Alarm, Conflict, PluginError, ServiceError, Transaction, Unavailable
 
 ATTEMPTS = 3
 """How often a read is tried that another transaction, or a change of the schema, got in the way of (chosen)."""
@@ -76,6 +76,7 @@ class Postgres:
         self._alarm = alarm
         self._say = say
         self._is_lost = False
+        self._cleaning: set[asyncio.Task[None]] = set()
 
     # --- the port
 
@@ -94,10 +95,9 @@ class Postgres:
             yield work
             await work.commit()
         except BaseException:
-            await work.roll_back()
+            await self._clean_up(connection)
             raise
-        finally:
-            await self._give_back(connection, within_s=RELEASE_S)
+        await self._give_back(connection)
 
     def listen(self, channel: str, receive: Callable[[str], None]) -> AbstractAsyncContextManager[None]:
         return listening(self._connector, channel, receive)
@@ -116,10 +116,29 @@ class Postgres:
                 raise Unavailable(BUSY.message, headers=RETRY_AFTER) from None
             raise self._lost(error) from error
 
-    async def _give_back(self, connection: Lent, *, within_s: float | None = None) -> None:
-        """Return it to the pool, where it is waited for until a statement that was cancelled in it has ended."""
-        with suppress(*DRIVER_ERRORS):  # asyncpg has dropped the connection then
-            await self._pool.release(connection, timeout=within_s)
+    async def _give_back(self, connection: Lent) -> None:
+        """Return it to the pool: no round trip, and no waiting."""
+        with suppress(*DRIVER_ERRORS):  # lost in this very moment, and dropped by asyncpg
+            await self._pool.release(connection)
+
+    async def _clean_up(self, connection: Lent) -> None:
+        """Return it after an error: with nothing running and no transaction open, or closed.
+
+        A second cancellation of the caller leaves this to end by itself.
+        """
+        task = asyncio.create_task(self._cleaned_up(connection), name="clean up a database connection")
+        self._cleaning.add(task)
+        task.add_done_callback(self._cleaning.discard)
+        await asyncio.shield(task)
+
+    async def _cleaned_up(self, connection: Lent) -> None:
+        try:
+            if not _is_closed(connection) and connection.is_in_transaction():
+                await connection.execute("ROLLBACK", timeout=RELEASE_S)
+        except DRIVER_ERRORS:
+            _drop(connection)
+        with suppress(*DRIVER_ERRORS):  # a statement that cannot be cancelled in time: dropped by asyncpg
+            await self._pool.release(connection, timeout=RELEASE_S)
 
     async def _read(self, sql: str, args: Sequence[object]) -> Sequence[asyncpg.Record]:
         connection, rows = await self._on_live_connection(sql, lambda lent: lent.fetch(sql, *args))
@@ -139,7 +158,7 @@ class Postgres:
                 result = await run(connection)
             except BaseException as error:
                 lost = _drop_if_mute(connection, error)
-                await self._give_back(connection, within_s=RELEASE_S)
+                await self._clean_up(connection)
                 if not isinstance(error, DRIVER_ERRORS):
                     raise
                 again = attempt == 1 if lost else attempt < ATTEMPTS and _got_in_the_way(error)
@@ -223,17 +242,6 @@ class Work:
         if done != "COMMIT":
             raise Conflict("The change was not made, since a part of it was refused.")
 
-    async def roll_back(self) -> None:
-        """Leave nothing open, or no connection."""
-        try:
-            if not self._connection.is_closed() and self._connection.is_in_transaction():
-                await self._connection.execute("ROLLBACK", timeout=RELEASE_S)
-        except DRIVER_ERRORS:
-            self._connection.terminate()
-        except BaseException:
-            self._connection.terminate()
-            raise
-
     async def _run(self, sql: str, args: Sequence[object]) -> Sequence[asyncpg.Record]:
         try:
             rows: Sequence[asyncpg.Record] = await self._connection.fetch(sql, *args, timeout=self._timeout_s)
@@ -248,9 +256,21 @@ class Work:
 def _drop_if_mute(connection: Lent, error: BaseException) -> bool:
     """Whether the connection is lost. One that gave no answer in time cannot be used again, so it is dropped."""
     if isinstance(error, TimeoutError):
-        connection.terminate()
+        _drop(connection)
+    return is_lost(error) or _is_closed(connection)
+
+
+def _is_closed(connection: Lent) -> bool:
+    """asyncpg takes a connection that was closed away from its borrower, who then may not even ask."""
+    try:
+        return connection.is_closed()
+    except asyncpg.InterfaceError:
         return True
-    return is_lost(error) or connection.is_closed()
+
+
+def _drop(connection: Lent) -> None:
+    with suppress(asyncpg.InterfaceError):
+        connection.terminate()
 
 
 def _got_in_the_way(error: BaseException) -> bool:
@@ -275,9 +295,11 @@ async def open_database(
     alarm: Alarm,
     say: Callable[[str], None],
 ) -> AsyncIterator[Postgres]:
-    """The port over a pool, closed with the block. `first` is a connection to read the catalogue with."""
+    """The port over a pool, closed with the block. `first` is a connection to read the catalogue with.
+
+    Raises PluginError with one sentence.
+    """
     constraints = Constraints()
-    await constraints.load(first)
     pool = asyncpg.create_pool(
         connect=connector.for_pool,
         min_size=min_size,
@@ -286,7 +308,14 @@ async def open_database(
         max_inactive_connection_lifetime=idle_s,
         reset=_as_it_is,
     )
-    await pool
+    try:
+        await constraints.load(first)
+        await pool
+    except DRIVER_ERRORS as error:
+        raise PluginError(
+            f"cannot open pool.min = {min_size} connections to {connector.place}: {reason(error)}; "
+            "lower pool.min, or allow more connections there."
+        ) from None
     try:
         yield Postgres(pool, connector, constraints, acquire_s=acquire_s, write_s=write_s, alarm=alarm, say=say)
     finally:

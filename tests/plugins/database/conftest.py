@@ -1,0 +1,110 @@
+"""The database plugin without an application: its hooks driven by hand, against a real server."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import asyncpg
+import pytest
+
+from plugins.database import Plugin, Settings
+from service.api import Database, PortKey, Probe, Run
+from service.run import SystemClock
+from service.testing.postgres import PostgresServer
+
+
+@dataclass
+class OnePort:
+    """As many ports as this plugin needs."""
+
+    provided: list[Any] = field(default_factory=list)
+
+    def need(self, key: PortKey[Any]) -> Any:
+        raise AssertionError("The database needs nothing.")
+
+    find = every = need
+
+    def provide(self, key: PortKey[Any], port: Any) -> None:
+        self.provided.append(port)
+
+
+@dataclass
+class Opened:
+    """The port as other plugins have it, and what the plugin said and rang meanwhile."""
+
+    database: Database
+    plugin: Plugin
+    probe: Probe
+    said: list[str]
+    rung: list[bool]
+
+    @property
+    def pool(self) -> asyncpg.Pool:
+        return cast(asyncpg.Pool, self.database._pool)  # type: ignore[attr-defined]
+
+
+def make_run(said: list[str], *, state_dir: Path = Path("/nonexistent"), household: object = None) -> Run:
+    def refuse(*_: object, **__: object) -> Any:
+        raise AssertionError("The database asks for no reload and spawns nothing.")
+
+    return Run(
+        strict=True,
+        workers=1,
+        state_dir=state_dir,
+        clock=SystemClock(),
+        household=household,
+        say=said.append,
+        request_reload=refuse,
+        spawn=refuse,
+        name="database",
+    )
+
+
+Open = Callable[..., AbstractAsyncContextManager[Opened]]
+
+
+@pytest.fixture
+def open_database() -> Open:
+    """`async with open_database(url, pool={"max": 1}) as opened`."""
+
+    @asynccontextmanager
+    async def opening(url: str, said: list[str] | None = None, **settings: Any) -> AsyncIterator[Opened]:
+        said = [] if said is None else said
+        plugin = Plugin(Settings.model_validate({"url": url, **settings}), make_run(said))
+        ports = OnePort()
+        async with plugin.lifespan(ports):
+            [probe] = plugin.probes()
+            rung: list[bool] = []
+            assert probe.alarm is not None
+            probe.alarm.listen(lambda: rung.append(True))
+            yield Opened(ports.provided[0], plugin, probe, said, rung)
+
+    return opening
+
+
+@pytest.fixture
+def private_server() -> Iterator[PostgresServer]:
+    """A server that the test may stop, kill and freeze."""
+    with PostgresServer() as server:
+        yield server
+
+
+Ask = Callable[..., Coroutine[Any, Any, Any]]
+
+
+@pytest.fixture
+def ask() -> Ask:
+    """`await ask(url, sql, *args)`: one value, over a connection that has nothing to do with the plugin."""
+
+    async def one_value(url: str, sql: str, *args: object) -> Any:
+        connection = await asyncpg.connect(url)
+        try:
+            return await connection.fetchval(sql, *args)
+        finally:
+            await connection.close()
+
+    return one_value
