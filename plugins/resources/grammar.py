@@ -89,6 +89,11 @@ def parse_item(query: str, resource: Resource, faults: list[Fault]) -> tuple[Fie
     return _Reading(resource, faults).read_item(query)
 
 
+def parse_nothing(query: str, faults: list[Fault]) -> None:
+    """The query string of what takes no parameters. Appends each one to `faults`."""
+    faults += [Fault(_cut(name), "means nothing here.") for name, _ in _pairs(query, faults)]
+
+
 def parse_key(text: str, resource: Resource, faults: list[Fault]) -> list[str]:
     """The values of a key as it stands in a path, percent-decoded. Appends to `faults` what is wrong."""
     key = resource.key
@@ -144,6 +149,28 @@ def _decode(text: str) -> str:
     return _sendable(decoded)
 
 
+def _pairs(query: str, faults: list[Fault]) -> Iterator[tuple[str, str]]:
+    """Names and values, decoded; each name once."""
+    pieces = [piece for piece in query.split("&") if piece]
+    if len(pieces) > MAX_PARAMETERS:
+        faults.append(Fault("query", f"has more than {MAX_PARAMETERS} parameters."))
+        return
+    seen = set()
+    for piece in pieces:
+        raw_name, _, raw_value = piece.partition("=")
+        name = raw_name
+        try:
+            name = _decode(raw_name)
+            if name in seen:
+                raise Unfit("is given more than once")
+            seen.add(name)
+            value = _decode(raw_value)
+        except Unfit as unfit:
+            faults.append(Fault(_cut(name), f"{unfit}."))
+        else:
+            yield name, value
+
+
 class _Reading:
     """One query string being read."""
 
@@ -156,7 +183,7 @@ class _Reading:
         resource = self._resource
         filters: dict[tuple[str, str], Filter] = {}
         sort, fields, page, limit = None, None, 1, resource.limit
-        for name, value in self._pairs(query):
+        for name, value in _pairs(query, self._faults):
             if name == "page":
                 page = self._positive(name, value)
             elif name == "limit":
@@ -177,7 +204,7 @@ class _Reading:
 
     def read_item(self, query: str) -> tuple[Field, ...] | None:
         fields = None
-        for name, value in self._pairs(query):
+        for name, value in _pairs(query, self._faults):
             if name == "fields":
                 fields = self._fields(value)
             else:
@@ -186,37 +213,13 @@ class _Reading:
 
     # --- parameters
 
-    def _pairs(self, query: str) -> Iterator[tuple[str, str]]:
-        """Names and values, decoded, each name once."""
-        seen = set()
-        pieces = [piece for piece in query.split("&") if piece]
-        if len(pieces) > MAX_PARAMETERS:
-            self._blame("query", f"has more than {MAX_PARAMETERS} parameters.")
-            return
-        for piece in pieces:
-            raw_name, _, raw_value = piece.partition("=")
-            try:
-                name = _decode(raw_name)
-            except Unfit as unfit:
-                self._blame(raw_name, f"{unfit}.")
-                continue
-            if name in seen:
-                self._blame(name, "is given more than once.")
-                continue
-            seen.add(name)
-            try:
-                value = _decode(raw_value)
-            except Unfit as unfit:
-                self._blame(name, f"{unfit}.")
-                continue
-            yield name, value
-
     def _positive(self, name: str, value: str) -> int:
         """A whole number from 1 up; what is longer than any number that fits is as good as the largest."""
-        if not _DIGITS.fullmatch(value) or not value.strip("0"):
+        digits = value.lstrip("0")
+        if not _DIGITS.fullmatch(value) or not digits:
             self._blame(name, "must be a whole number from 1.")
             return 1
-        return int(value) if len(value) <= len(str(MAX_OFFSET_ROWS)) else MAX_OFFSET_ROWS + 2
+        return int(digits) if len(digits) <= len(str(MAX_OFFSET_ROWS)) else MAX_OFFSET_ROWS + 2
 
     def _sort(self, value: str) -> Iterator[Order]:
         seen = set()
@@ -291,7 +294,8 @@ class _Reading:
         if self._suggestions < MAX_SUGGESTIONS:
             self._suggestions += 1
             meant = nearest(name, [*fields, "page", "limit", "sort", "fields"] if is_parameter else fields)
-        what = "is neither a field nor a parameter" if is_parameter else f"names {_cut(name)}, which is no field"
+        called = _cut(name) or "an empty name"
+        what = "is neither a field nor a parameter" if is_parameter else f"names {called}, which is no field"
         self._blame(parameter, f"{what}; did you mean {meant}?" if meant else f"{what}.")
         return None
 

@@ -10,7 +10,7 @@ from aiohttp.web import Request
 
 from service.api import Answer, Database, Detail, InvalidRequest, NotFound
 
-from .grammar import Fault, ListQuery, parse_item, parse_key, parse_list
+from .grammar import Fault, ListQuery, parse_item, parse_key, parse_list, parse_nothing
 from .resource import Resource
 from .statements import Below, ItemStatement, ListStatement
 
@@ -74,8 +74,10 @@ class IndexHandler:
         self._rendered = ("", b"")
 
     def list_resources(self, request: Request) -> Answer:
-        if request.rel_url.raw_query_string:
-            raise refusal([Fault("query", "means nothing here, since this list takes no parameters.")])
+        faults: list[Fault] = []
+        parse_nothing(request.rel_url.raw_query_string, faults)
+        if faults:
+            raise refusal(faults)
         root, body = self._rendered
         if not body or root != request.rel_url.raw_path:
             root = request.rel_url.raw_path
@@ -90,7 +92,7 @@ class IndexHandler:
 
 
 def description(resource: Resource, root: str) -> dict[str, object]:
-    """What a client finds out about a resource."""
+    """What a client finds out about a resource: where it is, and what its rows are made of."""
     path = f"{root}/{resource.path}"
     return {
         "name": resource.name,
@@ -104,9 +106,8 @@ def description(resource: Resource, root: str) -> dict[str, object]:
                 "name": field.name,
                 "type": field.kind.name,
                 "nullable": field.column.is_nullable,
-                "values": field.column.type.labels,
-                "operators": field.kind.operators,
             }
+            | ({"values": field.column.type.labels} if field.column.type.labels is not None else {})
             for field in resource.fields.values()
         ],
     }

@@ -53,11 +53,12 @@ class ListStatement:
     def _text(self, conditions: Sequence[str], columns: str, order: str) -> str:
         where = _where((*self._scope, *conditions))
         limit, offset = f"${self._first}::int", f"${self._first + 1}::bigint"
+        rows = f"SELECT {columns} FROM {self._source}{where}{order} LIMIT {limit} + 1 OFFSET {offset}"  # noqa: S608 (identifiers quoted, values bound)
+        page = f"SELECT array_agg(r.*) AS rows, count(*) AS count FROM ({rows}) r"  # noqa: S608 (identifiers quoted, values bound)
+        total = f"SELECT count(*) AS count FROM {self._source}{where}"  # noqa: S608 (identifiers quoted, values bound)
         return (
-            f"SELECT json_build_array(coalesce(array_to_json(page.rows[1:{limit}]), '[]'), page.count > {limit}, "
-            f"total.count) FROM (SELECT array_agg(r.*) AS rows, count(*) AS count FROM (SELECT {columns} FROM "
-            f"{self._source}{where}{order} LIMIT {limit} + 1 OFFSET {offset}) r) page, "
-            f"(SELECT count(*) AS count FROM {self._source}{where}) total{self._guard}"  # noqa: S608 (see the top)
+            f"SELECT json_build_array(coalesce(array_to_json(page.rows[1:{limit}]), '[]'), page.count > {limit}, "  # noqa: S608 (identifiers quoted, values bound)
+            f"total.count) FROM ({page}) page, ({total}) total{self._guard}"
         )
 
 
@@ -73,7 +74,7 @@ class ItemStatement:
         return self._plain if fields is None else self._text(fields)
 
     def _text(self, fields: Iterable[Field]) -> str:
-        return f"SELECT row_to_json(r.*) FROM (SELECT {_columns(fields)} FROM {self._source}) r"  # noqa: S608
+        return f"SELECT row_to_json(r.*) FROM (SELECT {_columns(fields)} FROM {self._source}) r"  # noqa: S608 (identifiers quoted, values bound)
 
 
 class Below:

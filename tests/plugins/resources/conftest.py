@@ -1,0 +1,116 @@
+"""A resource made by hand for pure tests, and a service over a real PostgreSQL for the others."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Protocol
+
+import asyncpg
+import pytest
+import pytest_asyncio
+from yarl import URL
+
+from plugins.resources import Settings
+from plugins.resources.catalogue import Catalogue, Column, Table, Type
+from plugins.resources.resource import Resource
+from plugins.resources.selecting import select
+from service.testing.service import MakeService, Service
+
+MakeDatabase = Callable[[str], str]
+
+
+def column(name: str, type_: str = "text", *, labels: tuple[str, ...] | None = None, **facts: Any) -> Column:
+    """A column of a type of pg_catalog, or of an enum with `labels`."""
+    if labels is not None:
+        return Column(name, Type("public", type_, labels=labels), **facts)
+    return Column(name, Type("pg_catalog", type_.removesuffix("[]"), is_array=type_.endswith("[]")), **facts)
+
+
+def table(name: str, *columns: Column, **facts: Any) -> Table:
+    facts.setdefault("keys", ((columns[0].name,),))
+    return Table("public", name, columns={each.name: each for each in columns}, **facts)
+
+
+def catalogue(*tables: Table) -> Catalogue:
+    return Catalogue("public", ("public", "shop"), {each.name: each for each in tables})
+
+
+ITEMS = table(
+    "items",
+    column("id", "int4", is_nullable=False),
+    column("name"),
+    column("price", "numeric"),
+    column("weight", "float8"),
+    column("is_new", "bool"),
+    column("state", "mood", labels=("sad", "ok", "happy")),
+    column("made_at", "timestamptz"),
+    column("born", "date"),
+    column("code", "uuid"),
+    column("meta", "jsonb"),
+    column("tags", "text[]"),
+    column("page", "int4"),
+    column("password"),
+)
+
+
+@pytest.fixture
+def items() -> Resource:
+    """A resource with a field of each common kind; `password` is hidden."""
+    settings = Settings.model_validate({"tables": ["items"], "table": {"items": {"hidden": "password"}}})
+    selection = select(catalogue(ITEMS), settings)
+    assert not selection.faults
+    return selection.resources[0]
+
+
+class Serve(Protocol):
+    def __call__(self, sql: str, **settings: Any) -> Awaitable[Api]:
+        """Serve a new database made by `sql`; `settings` are those of [plugins.resources]."""
+
+
+class Api:
+    """A client of one service, for answers in JSON."""
+
+    def __init__(self, service: Service, url: str) -> None:
+        self.client = service.client
+        self.said = service.said
+        self.url = url
+
+    async def get(self, path: str) -> tuple[int, Any]:
+        """Status and body. `path` is below /api/v1 and goes out as it is."""
+        slash = "" if path[:1] in ("", "?") else "/"
+        response = await self.client.get(URL(f"/api/v1{slash}{path}", encoded=True))
+        return response.status, await response.json()
+
+    async def rows(self, path: str) -> list[Any]:
+        """The rows of a list that must be there."""
+        status, body = await self.get(path)
+        assert status == 200, body
+        return list(body["data"])
+
+    async def faults(self, path: str) -> list[tuple[str, str]]:
+        """Fields and messages of a request that must be refused with 400."""
+        status, body = await self.get(path)
+        assert status == 400, body
+        assert body["error"]["code"] == "VALIDATION_ERROR"
+        return [(detail["field"], detail["message"]) for detail in body["error"]["details"]]
+
+
+@pytest.fixture
+def serve(make_service: MakeService, make_database: MakeDatabase) -> Serve:
+    async def make(sql: str, **settings: Any) -> Api:
+        url = make_database(sql)
+        service = await make_service(
+            plugins=["database", "resources"],
+            settings={"plugins": {"database": {"url": url}, "resources": settings}},
+        )
+        return Api(service, url)
+
+    return make
+
+
+@pytest_asyncio.fixture
+async def connection(make_database: MakeDatabase) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+    """A plain connection to an empty database."""
+    connected = await asyncpg.connect(make_database(""))
+    yield connected
+    await connected.close()
