@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
-from pydantic.json_schema import JsonSchemaValue, models_json_schema
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
 
-from service.settings.annotations import field_names
+from service.settings.annotations import as_data, field_names
 from service.settings.merging import Table, Text, at, is_reference
 from service.settings.models import Reserved, ServiceSettings
 from service.settings.references import Source
@@ -171,6 +171,13 @@ _REFERENCE: JsonSchemaValue = {
 }
 
 
+class _Schema(GenerateJsonSchema):
+    """Defaults are written as they would be in config.toml, secrets masked."""
+
+    def encode_default(self, dft: object) -> object:
+        return _masked("", as_data(dft))
+
+
 def json_schema(
     models: Mapping[str, type[BaseModel]], *, routes: Mapping[str, type[BaseModel]] | None = None
 ) -> JsonSchemaValue:
@@ -181,7 +188,9 @@ def json_schema(
     """
     routes = routes or {}
     wanted: list[type[BaseModel]] = list(dict.fromkeys([ServiceSettings, Reserved, *models.values(), *routes.values()]))
-    names, generated = models_json_schema([(model, "validation") for model in wanted], ref_template="#/$defs/{model}")
+    names, generated = models_json_schema(
+        [(model, "validation") for model in wanted], ref_template="#/$defs/{model}", schema_generator=_Schema
+    )
     definitions: dict[str, JsonSchemaValue] = {
         name: _lenient(schema) for name, schema in generated.get("$defs", {}).items()
     }
