@@ -11,8 +11,10 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer, unused_port
 
-from service.api import Alarm, Door, PluginError, PluginSettings, Probe, hookimpl
+from plugins import health
+from service.api import Alarm, Door, PluginError, PluginSettings, Probe, Run, hookimpl
 from service.errors import SettingsError
+from service.run import SystemClock
 
 WAIT_S = 10.0
 """A bound for conditions that hold within moments."""
@@ -130,13 +132,13 @@ async def test_health_tells_outside_callers_no_cause(make_service, caplog):
 
 async def test_health_shows_a_failure_at_once_when_an_alarm_rings_and_heals_by_itself(make_service, clock):
     thing = Thing()
-    service = await make_service(["health", thing.module], clock=clock)
+    service = await make_service(["health", thing.module], {"plugins": {"health": {"interval": "1h"}}}, clock=clock)
     await until(service, "/health", settled)
     thing.alarm.ring()
     status, body = await ask(service)
     assert (status, body["status"]) == (503, "unhealthy")
     assert (await ask(service, "/health/ready"))[0] == 503
-    clock.advance(1.0)
+    clock.advance(720.0)
     thing.alarm.ring()
     await until(service, "/health", lambda status, body: status == 200)
 
@@ -200,17 +202,42 @@ async def test_health_routes_stand_behind_the_probe_door(make_service):
     assert doors == dict.fromkeys(["/health", "/health/live", "/health/ready"], Door.PROBE)
 
 
-async def test_health_leaves_no_task_and_no_connection(make_service):
-    before = asyncio.all_tasks()
-    service = await make_service(
-        ["health", Thing().module],
-        {"plugins": {"health": {"http": {"other": {"url": f"http://127.0.0.1:{unused_port()}/"}}}}},
+async def test_health_ends_its_task_with_its_lifespan(tmp_path):
+    spawned = []
+
+    def spawn(coroutine, *, name):
+        spawned.append(asyncio.create_task(coroutine, name=name))
+        return spawned[0]
+
+    def unused(*args):
+        raise AssertionError
+
+    run = Run(
+        strict=True,
+        workers=1,
+        state_dir=tmp_path,
+        clock=SystemClock(),
+        household=None,
+        say=unused,
+        request_reload=unused,
+        spawn=spawn,
     )
-    await until(service, "/health", settled)
-    assert "health" in {task.get_name() for task in asyncio.all_tasks()}
-    await service.stop()
-    names = {task.get_name() for task in asyncio.all_tasks() - before}
-    assert not {name for name in names if name == "health" or name.startswith("probe")}
+
+    class Declared:
+        draining = False
+        probes = (Probe("hangs", asyncio.Event().wait, timeout_s=60.0),)
+
+        async def wait_declared(self):
+            pass
+
+    class Offered:
+        def need(self, key):
+            return Declared()
+
+    async with health.Plugin(health.Settings(), run).lifespan(Offered()):
+        await asyncio.sleep(0)
+        assert not spawned[0].done()
+    assert spawned[0].cancelled()
 
 
 # --- dependencies by URL

@@ -27,6 +27,13 @@ def test_json_line_loses_nothing_of_valid_text(text):
     assert json.loads(json_line({"text": text})) == {"text": text}
 
 
+@pytest.mark.parametrize("char", list(HOSTILE.replace("\udcff", "").replace("\ud800", "")))
+def test_json_line_escapes_each_dangerous_character(char):
+    line = json_line({"text": char})
+    assert line[:-1].decode().isprintable()
+    assert json.loads(line) == {"text": char}
+
+
 def test_json_line_spells_out_lone_surrogates():
     assert json.loads(json_line({"text": "a\udcffb"})) == {"text": "a\\udcffb"}
 
