@@ -28,6 +28,8 @@ BACKLOG: Final = 1_024
 class ListenError(StartError):
     """The address cannot be listened on."""
 
+    exit_code = os.EX_UNAVAILABLE
+
 
 class Stop:
     """The signals that end a worker."""
