@@ -7,9 +7,14 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Sequence
+from typing import Final
 
-INTERRUPTED = 130
+BEGAN_S: Final = time.monotonic()
+"""When the command began: the interpreter is there, and nothing of ours is imported yet."""
+
+INTERRUPTED: Final = 130
 """128 + SIGINT, which is what a shell expects."""
 
 

@@ -68,7 +68,10 @@ class Pegboard(click.Group):
         """Ask every plugin that is on. Raises StartError for faulty settings and for names that are taken."""
         from service.cli.options import Chosen
 
-        for plugin, declare in Chosen.usual().load().hook("commands").items():
+        chosen = Chosen.usual()
+        if not chosen.config.exists():
+            return  # then there are no plugins either, and that is no fault
+        for plugin, declare in chosen.load().hook("commands").items():
             group = click.Group()
             declare(group=group)
             for name, command in group.commands.items():

@@ -31,7 +31,5 @@ def init() -> None:
             f"there is a {path} here already, which stays as it is; move it away, or go to another folder."
         ) from None
     except OSError as error:
-        raise CannotWrite(
-            f"{path.absolute()} cannot be written ({error.strerror}); go to a folder that is yours."
-        ) from None
+        raise CannotWrite(f"{path} cannot be written here ({error.strerror}); go to a folder that is yours.") from None
     click.echo(f"{path} is written: every setting has a comment. Next: pegboard run")

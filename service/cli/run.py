@@ -12,6 +12,7 @@ import click
 import uvloop
 
 from service.app import Application
+from service.cli import BEGAN_S
 from service.cli.banner import print_banner
 from service.cli.options import Chosen, reads_config
 from service.loader import Loaded
@@ -35,7 +36,6 @@ def run(chosen: Chosen, host: str | None, port: int | None) -> int:
       pegboard run --env production --port 8080
       pegboard run --set 'plugins.resources.tables=["*"]' --set plugins.logs.enabled=false
     """
-    began_s = time.monotonic()
     log_to_stderr()
     given = (("service.host", host), ("service.port", port))
     overrides = tuple([f"{path}={value}" for path, value in given if value is not None])
@@ -49,7 +49,7 @@ def run(chosen: Chosen, host: str | None, port: int | None) -> int:
         return bind(loaded.settings.service.host, loaded.settings.service.port)
 
     def announce(application: Application, sock: socket.socket) -> None:
-        print_banner(application, sock, told.until_now(), took_s=time.monotonic() - began_s)
+        print_banner(application, sock, told.until_now(), took_s=time.monotonic() - BEGAN_S)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(serve(load, tasks=tasks, listen=listen, announce=announce))
