@@ -10,25 +10,24 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Final, TypeVar
+from typing import Final
 
 from aiohttp import web
 
+from service.blame import blame
 from service.errors import PluginError
 from service.events import Change
-from service.loader import Loaded, Plugged, blame
+from service.loader import Loaded, Plugged
 from service.parts import Check, Finish, MountedRoute, Probe, Release, Route, Step, Wrap
 from service.pipeline import Observer, Plan
 from service.ports import CHANGES, CORE, SERVING, Ports
 from service.protocol import Front
 from service.run import Clock, Run, SystemClock, Tasks
-from service.settings import Settings
+from service.settings import PluginSettings, Settings
 from service.slots import Door, Slot
 from service.table import MALFORMED_SLOTS, UNMATCHED_SLOTS, Table, lost, malformed, pseudo_route
 
 log = logging.getLogger("pegboard")
-
-T = TypeVar("T")
 
 PROBE_SLOTS: Final = frozenset({Slot.RECEIVE})
 EVERY_SLOT: Final = frozenset(Slot)
@@ -110,20 +109,22 @@ async def build(loaded: Loaded, *, tasks: Tasks) -> AsyncIterator[Application]:
     """Open every plugin, collect what they declare, fold it into plans, freeze. Raises PluginError, SettingsError."""
     state, announcer = State(), Announcer()
     async with AsyncExitStack() as stack:
-        stack.push_async_callback(tasks.end)
-        await _open(stack, loaded, state, announcer)
-        announcer.listeners = tuple(_functions(loaded, "changes"))
-        observers = tuple(_functions(loaded, "observers"))
-        routes = mount(loaded)
-        app = web.Application()
-        plans = fold(loaded, routes, observers=observers, closing=lambda: state.draining)
-        table = Table(app, plans[:-2], unmatched=plans[-2], malformed=plans[-1])
-        app.on_response_prepare.append(_finish_stream)
-        app.freeze()
-        await app.startup()
-        stack.push_async_callback(app.cleanup)
-        state.declare(routes, _probes(loaded))
-        yield Application(app, table, tuple(plans), state, loaded)
+        stack.push_async_callback(tasks.end)  # what plugins spawn while they close
+        try:
+            await _open(stack, loaded, state, announcer)
+            announcer.listeners = tuple(_functions(loaded, "changes"))
+            observers = tuple(_functions(loaded, "observers"))
+            routes = mount(loaded)
+            app = web.Application()
+            plans = fold(loaded, routes, observers=observers, closing=lambda: state.draining)
+            table = Table(app, plans[:-2], unmatched=plans[-2], malformed=plans[-1])
+            app.freeze()
+            await app.startup()
+            stack.push_async_callback(app.cleanup)
+            state.declare(routes, _probes(loaded))
+            yield Application(app, table, tuple(plans), state, loaded)
+        finally:
+            await tasks.end()  # before plugins close: what runs may use what they have opened
 
 
 # --- open
@@ -162,7 +163,7 @@ async def _enter(stack: AsyncExitStack, plugged: Plugged, hook: str, context: ob
             f"plugin {plugged.name}: its hook {hook} returns {type(context).__name__}; "
             "return an async context manager (contextlib.asynccontextmanager)."
         )
-    with blame(plugged, f"hook {hook}"):
+    with blame(plugged.name, f"hook {hook}"):
         entered: object = await context.__aenter__()
 
     async def leave() -> None:
@@ -184,7 +185,7 @@ def _functions(loaded: Loaded, hook: str) -> list[Callable[..., None]]:
     for name, declare in loaded.hook(hook).items():
         for function in _listed(name, hook, declare()):
             if not callable(function):
-                raise PluginError(f"plugin {name}: its hook {hook} returned {function!r}; it returns functions.")
+                raise PluginError(f"plugin {name}: its hook {hook} returned {function!r}; return functions.")
             functions.append(function)
     return functions
 
@@ -195,12 +196,10 @@ def _probes(loaded: Loaded) -> list[Probe]:
     for name, declare in loaded.hook("probes").items():
         for probe in _listed(name, "probes", declare()):
             if not isinstance(probe, Probe):
-                raise PluginError(f"plugin {name}: its hook probes returned {probe!r}; it returns Probes.")
-            other, _ = probes.setdefault(probe.name, (name, probe))
-            if probes[probe.name][1] is not probe:
-                raise PluginError(
-                    f"plugins {other} and {name} both call a probe {probe.name}; names are unique, so rename one."
-                )
+                raise PluginError(f"plugin {name}: its hook probes returned {probe!r}; return Probes.")
+            if probe.name in probes:
+                raise PluginError(f"{_both(probes[probe.name][0], name)} a probe {probe.name}; rename one of them.")
+            probes[probe.name] = (name, probe)
     return [probe for _, probe in probes.values()]
 
 
@@ -212,48 +211,55 @@ def _listed(name: str, hook: str, parts: object) -> list[object]:
     return list(parts)
 
 
+def _both(one: str, other: str) -> str:
+    """How a clash of names begins."""
+    return f"plugin {one} twice calls" if one == other else f"plugins {one} and {other} both call"
+
+
 def mount(loaded: Loaded) -> list[MountedRoute]:
     """Every plugin's routes at their places: relative paths below `{api_root}/{version}`."""
-    service = loaded.settings.service
-    root = service.api_root.rstrip("/")
-    mounted: list[MountedRoute] = []
+    strict = loaded.settings.service.strict
     named: dict[tuple[str, str], MountedRoute] = {}
     for name, declare in loaded.hook("routes").items():
         for route in _listed(name, "routes", declare()):
             if not isinstance(route, Route):
-                raise PluginError(f"plugin {name}: its hook routes returned {route!r}; it returns Routes.")
-            absolute = route.path.startswith("/")
-            path = route.path if absolute else f"{root}/{route.version}/{route.path}".rstrip("/")
-            placed = MountedRoute(
-                route.method,
-                path,
-                route.name,
-                name,
-                "" if absolute else route.version,
-                route.door,
-                route.handler,
-                tags=route.tags,
-                reads=route.reads,
-                writes=route.writes,
-                summary=route.summary,
-                request=route.request,
-                response=route.response,
-                authored=route.settings,
-            )
+                raise PluginError(f"plugin {name}: its hook routes returned {route!r}; return Routes.")
+            placed = _placed(route, name, api_root=loaded.settings.service.api_root)
             if (other := named.setdefault((placed.version, placed.name), placed)) is not placed:
                 raise PluginError(
-                    f"plugins {other.plugin} and {name} both call a route {placed.name}; names are unique, "
-                    "so rename one or turn its plugin off."
+                    f"{_both(other.plugin, name)} a route {placed.name}; names are unique, so rename one or turn its "
+                    "plugin off."
                 )
-            if placed.door is Door.OPERATOR and service.strict:
+            if placed.door is Door.OPERATOR and strict:
                 loaded[name].run.say(
-                    f"{placed.method} {placed.path} ({name}) is for operators and not served: nothing guards it here."
+                    f"{placed.method} {placed.path} ({name}) is for operators and not served, since nothing guards it "
+                    "here; strict = false under [service] serves it all the same."
                 )
-                continue
-            mounted.append(placed)
-    loaded.settings.check_routes([route.name for route in mounted])
+    loaded.settings.check_routes([route.name for route in named.values()])
     loaded.settings.raise_faults()
-    return mounted
+    return [route for route in named.values() if not (route.door is Door.OPERATOR and strict)]
+
+
+def _placed(route: Route, plugin: str, *, api_root: str) -> MountedRoute:
+    """`route` at the place where it is served."""
+    absolute = route.path.startswith("/")
+    below = "/".join(part for part in (api_root.rstrip("/"), route.version, route.path) if part)
+    return MountedRoute(
+        route.method,
+        route.path if absolute else f"/{below.lstrip('/')}",
+        route.name,
+        plugin,
+        "" if absolute else route.version,
+        route.door,
+        route.handler,
+        tags=route.tags,
+        reads=route.reads,
+        writes=route.writes,
+        summary=route.summary,
+        request=route.request,
+        response=route.response,
+        authored=route.settings,
+    )
 
 
 # --- fold
@@ -271,8 +277,7 @@ def fold(
         steps = [
             step
             for name in loaded.step_order
-            if name in declare_steps
-            for step in _steps_of(loaded, loaded[name], route, declare_steps[name])
+            for step in _steps_of(loaded, loaded[name], route, declare_steps.get(name))
             if step.slot in slots
         ]
         return Plan(
@@ -293,26 +298,21 @@ def fold(
     return plans
 
 
-def _steps_of(loaded: Loaded, plugged: Plugged, route: MountedRoute, declare: Callable[..., object]) -> list[Step]:
+def _steps_of(
+    loaded: Loaded, plugged: Plugged, route: MountedRoute, declare: Callable[..., object] | None
+) -> list[Step]:
     """What `plugged` puts around `route`, which it sees with its own settings for it."""
-    if plugged.route_model is not None:
-        author = route.authored.get(plugged.name)
-        bound = loaded.settings.bind_route(plugged.name, route.name, author, plugged.route_model, run=plugged.run)
-        if bound is None:
-            return []  # a fault that is in the report
-        route = replace(route, bound=bound)
+    model = plugged.route_model or PluginSettings  # which takes no key: where there is no model, each is a fault
+    author = route.authored.get(plugged.name) if plugged.route_model else None
+    bound = loaded.settings.bind_route(plugged.name, route.name, author, model, run=plugged.run)
+    if bound is None or declare is None:
+        return []  # a fault that is in the report, or no steps at all
+    route = replace(route, bound=bound if plugged.route_model else None)
     steps: list[Step] = []
     for step in _listed(plugged.name, "steps", declare(route=route)):
         if not isinstance(step, Check | Finish | Release | Wrap):
             raise PluginError(
-                f"plugin {plugged.name}: its hook steps returned {step!r}; it returns Check, Finish, Release and Wrap."
+                f"plugin {plugged.name}: its hook steps returned {step!r}; return Check, Finish, Release and Wrap."
             )
         steps.append(step)
     return steps
-
-
-async def _finish_stream(request: web.Request, response: web.StreamResponse) -> None:
-    """aiohttp's signal before a stream begins: the Finishes of its route run now."""
-    plan = getattr(request.match_info.handler, "__self__", None)
-    if isinstance(plan, Plan):
-        await plan.finish_stream(request, response)

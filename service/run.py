@@ -8,9 +8,12 @@ import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 log = logging.getLogger("pegboard")
+
+PATIENCE_S: Final = 2.0
+"""How long the end waits for background tasks that it has cancelled (chosen)."""
 
 
 class Clock(Protocol):
@@ -56,11 +59,15 @@ class Tasks:
             log.error("Background task %s crashed.", task.get_name(), exc_info=error)
 
     async def end(self) -> None:
-        """Cancel what still runs and wait until it is gone."""
-        running = tuple(self._running)
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        """Cancel what still runs, what it spawns on its way out too, and wait `PATIENCE_S` for it at most."""
+        while self._running:
+            for task in self._running:
+                task.cancel()
+            _, stubborn = await asyncio.wait(self._running, timeout=PATIENCE_S)
+            if stubborn:
+                names = ", ".join(sorted(task.get_name() for task in stubborn))
+                log.error("Background tasks that ignore their cancellation are left behind: %s.", names)
+                return
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -56,9 +56,11 @@ def own_package() -> ModuleType:
     package = sys.modules.get(BUILT_IN)
     if package is None:
         package = _module_at(BUILT_IN, folder / "__init__.py")
-    if folder not in [Path(entry).resolve() for entry in package.__path__]:
+    found = [Path(entry).resolve() for entry in getattr(package, "__path__", ())]
+    if folder not in found:
+        where = getattr(package, "__file__", None) or ", ".join(str(entry) for entry in found)
         raise PluginError(
-            f"another package called {BUILT_IN} was imported before Pegboard's own, from {list(package.__path__)}; "
+            f"another package called {BUILT_IN} was imported before Pegboard's own, from {where}; "
             "start the service with the command pegboard, which imports nothing of yours first."
         )
     return package
@@ -71,17 +73,18 @@ def _built_in() -> Iterator[Source]:
 
 
 def _files(settings: Settings) -> Iterator[Source]:
-    built_in = [Path(entry).resolve() for entry in own_package().__path__]
+    seen = {Path(entry).resolve() for entry in own_package().__path__}
     for folder in plugin_folders(settings):
-        if not folder.is_dir() or folder.resolve() in built_in:
+        if not folder.is_dir() or folder.resolve() in seen:
             continue
+        seen.add(folder.resolve())
         for path in sorted(folder.iterdir()):
             code = path / "__init__.py" if path.is_dir() else path
             if code.suffix != ".py" or not code.is_file() or path.name.startswith(("_", ".")):
                 continue
             home = settings.config_path.parent
             shown = path.relative_to(home) if path.is_relative_to(home) else path
-            yield Source(path.stem, f"file {shown}", partial(_load_file, code))
+            yield Source(path.name.removesuffix(".py"), f"file {shown}", partial(_load_file, code))
 
 
 def plugin_folders(settings: Settings) -> list[Path]:
@@ -90,10 +93,11 @@ def plugin_folders(settings: Settings) -> list[Path]:
 
 
 def _load_file(code: Path) -> ModuleType:
-    """Import a file under a private name, so that it meets no other module of its name."""
+    """Import a file, once, under a private name, so that it meets no other module of its name."""
     stem = code.parent.name if code.name == "__init__.py" else code.stem
     digest = sha256(str(code.resolve()).encode()).hexdigest()[:12]
-    return _module_at(f"_pegboard_plugin_{digest}_{stem}", code)
+    name = f"_pegboard_plugin_{digest}_{stem}"
+    return sys.modules.get(name) or _module_at(name, code)
 
 
 def _module_at(name: str, code: Path) -> ModuleType:
@@ -106,7 +110,8 @@ def _module_at(name: str, code: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except BaseException:
-        del sys.modules[name]
+        for half_made in [other for other in sys.modules if other == name or other.startswith(f"{name}.")]:
+            del sys.modules[half_made]
         raise
     return module
 
