@@ -1,7 +1,11 @@
-"""From a table to a validated model; what is wrong becomes faults that say where, what, and the line to write."""
+"""From a table to a validated model; what is wrong becomes faults that say where, what, and the line to write.
+
+A validator may end its message with the pair to write: `raise ValueError("min is above max; write: max = 20")`.
+"""
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
@@ -87,11 +91,25 @@ class Binding:
             where = {"env": f"the variable {name}", "file": f"the file {name}", "default": "the default"}[kind]
             message = f"{where} {message}" if message.startswith(("must", "is ")) else f"{where}: {message}"
         message, told, fix = message.partition("; write: ")
-        if not told and source.reference is not None and error.path not in self._resolver.sources:
+        if told:
+            return self._told(error, message, fix)
+        if source.reference is not None and error.path not in self._resolver.sources:
             fix = self._inside_reference(error, source)
-        elif not told:
+        else:
             fix = self._fix(error, source, written, annotation, secret=secret)
         return Fault(place, written, message, fix)
+
+    def _told(self, error: Error, message: str, fix: str) -> Fault:
+        """A fault whose validator says the pair to write: at that key, in the form that its place asks for."""
+        try:
+            pair = tomllib.loads(fix)
+        except tomllib.TOMLDecodeError:
+            pair = {}
+        key, value = next(iter(pair.items()), (None, None))
+        path = error.path if key is None or error.path[-1:] == (key,) else (*error.path, key)
+        source, written = self._written(path)
+        line = line_for(source, written, value) if key is not None else fix
+        return Fault(place_of(source.layer, written), written, message, line)
 
     def _fix(self, error: Error, source: Source, written: Path_, annotation: object, *, secret: bool) -> str:
         if secret and error.path and set(kinds(annotation)) <= {"text", "list"} and source.reference is None:

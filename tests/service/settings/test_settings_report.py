@@ -1,0 +1,179 @@
+"""The report: one for all faults, in the order of the file, without secrets, and with lines that work when pasted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from service.errors import SettingsError
+from service.settings import PluginSettings, Secret, Settings, nearest
+from service.settings.positions import Document
+from service.settings.reporting import Fault
+
+Load = Callable[..., Settings]
+CANARY = "hunter2-canary"
+
+
+def test_all_faults_come_in_one_report_in_the_order_of_the_file(load: Load) -> None:
+    settings = load('[plugins.cache]\nenabled = true\nttl = 5\n[service]\nport = "x"\n[unknown]\n')
+    settings.fault(("plugins", "cache"), "nobody has such a plugin", fix="use = ...")
+    settings.fault(("nowhere",), "this is not in the file", fix="...")
+    with pytest.raises(SettingsError) as raised:
+        settings.raise_faults()
+    lines = [line for line in str(raised.value).splitlines() if line.startswith("config.toml")]
+    assert [line.split()[0] for line in lines] == [
+        "config.toml", "config.toml:1", "config.toml:3", "config.toml:5", "config.toml:6"
+    ]  # fmt: skip
+    assert str(raised.value).endswith("\n\n5 faults.")
+    assert raised.value.exit_code == 78
+
+
+def test_no_fault_raises_nothing(load: Load) -> None:
+    load("[service]\nport = 1\n").raise_faults()
+
+
+def test_warning_does_not_stop(load: Load) -> None:
+    settings = load("[plugins.cache]\nenabled = true\n")
+    settings.warn(("plugins", "cache"), "is kept in memory", fix='store = "redis"')
+    settings.raise_faults()
+    assert settings.warnings == ('config.toml:1  plugins.cache: is kept in memory\n    write: store = "redis"',)
+
+
+def test_loader_s_fault_stands_at_the_layer_that_had_the_last_word(load: Load) -> None:
+    toml = "[plugins.cache]\nenabled = true\n[env.production.plugins.cache]\nenabled = false\n"
+    settings = load(toml, environment="production")
+    assert settings.place(("plugins", "cache", "enabled")) == "config.toml:4"
+    settings = load(toml, overrides=["plugins.cache.enabled=false"])
+    assert settings.place(("plugins", "cache", "enabled")) == "--set plugins.cache.enabled"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("databse", "database"), ("Data-Base", "data_base"), ("x", None), ("cahce", "cache")]
+)
+def test_nearest_finds_misspellings_only(name: str, expected: str | None) -> None:
+    assert nearest(name, ["database", "data_base", "cache", "limiter"]) == expected
+
+
+def test_plugin_whose_validator_crashes_is_a_fault_without_the_values(load: Load) -> None:
+    from pydantic import field_validator
+
+    class Model(PluginSettings):
+        secret: Secret
+
+        @field_validator("secret")
+        @classmethod
+        def _crash(cls, secret: Secret) -> Secret:
+            raise RuntimeError(secret.reveal())
+
+    settings = load(f"[plugins.x]\nenabled = true\nsecret = '{CANARY}'\n")
+    assert settings.bind("x", Model, run=None) is None
+    assert "RuntimeError was raised" in settings.faults[0].message
+    assert CANARY not in str(settings.faults[0])
+
+
+SECRET_LINES = [
+    f"secret = '{CANARY}'",
+    f"secret = ['{CANARY}']",
+    f"secret = {{ a = '{CANARY}' }}",
+    f"sercet = '{CANARY}'",
+    f"issuer = {{ password = '{CANARY}' }}",
+    f"keys = '{CANARY}'",
+    f"keys = [{{ id = 'a', secret = ['{CANARY}'] }}]",
+    f"keys = [{{ id = 5, secret = '{CANARY}' }}]",
+    f"keys = [{{ idd = 5, secrt = '{CANARY}' }}]",
+    f"previous = '{CANARY}'",
+    f"previous = ['{CANARY}', 5]",
+    f"previous = {{ x = '{CANARY}' }}",
+    f"level = 'postgres://me:{CANARY}@host/x'",
+    f"levle = 'postgres://me:{CANARY}@host/x'",
+    f"api_key = '{CANARY}'",
+    f"issuer = {{ env = 'X', default = 5, password = '{CANARY}' }}",
+]
+
+
+@pytest.mark.parametrize("line", SECRET_LINES)
+def test_secrets_never_reach_a_report(load: Load, line: str) -> None:
+    settings = load(f"[plugins.auth]\nenabled = true\n{line}\n", strict=True)
+    report = "\n".join([str(fault) for fault in settings.faults])
+    assert report
+    assert CANARY not in report
+
+
+@pytest.mark.parametrize(
+    "key", ["secret", "secrt", "issuer", "keys", "level", "previous", "pool", "keys__x__secret", "password"]
+)
+def test_what_variables_and_options_hold_never_reaches_a_report(load: Load, key: str) -> None:
+    toml = "[plugins.auth]\nenabled = true\n"
+    environ = {f"PEGBOARD__PLUGINS__AUTH__{key.upper()}": CANARY}
+    option = f"plugins.auth.{key.replace('__', '.')}={CANARY}"
+    for settings in (load(toml, environ=environ, strict=True), load(toml, overrides=[option], strict=True)):
+        assert CANARY not in "\n".join([str(fault) for fault in settings.faults])
+
+
+# --- pasting the line to write makes the fault go away
+
+GOOD = {
+    "plugins.database": {"enabled": "true", "url": '"x"', "embedded": "false", "ratio": "0.5", "timeout": '"1s"'},
+    "plugins.database.pool": {"min": "1", "max": "5", "idle": '"1s"'},
+    "plugins.cache": {"enabled": "true", "ttl": '"1s"', "limit": '"1KiB"', "store": '"redis"', "budget": '"5/s"'},
+    "plugins.resources": {"enabled": "true", "tables": '["a"]'},
+    "plugins.resources.table.a": {"sort": '"id"', "hidden": '["b"]', "names": '"camel"'},
+    "service": {"host": '"h"', "port": "1", "strict": "false", "plugin_dirs": '["a"]', "api_root": '"/a"'},
+    "service.timeouts": {"drain": '"1s"', "handler": '"2s"'},
+}
+BAD = st.sampled_from(
+    ['"x"', "5", "-5", "1.5", "true", "[]", "[1]", '["x", 2]', "{}", "{ a = 1 }", '""', '"5 s"', "99999", '"10"', "nan"]
+)
+SLOTS = [(table, key) for table, keys in GOOD.items() for key in keys if key != "enabled"]
+
+
+@st.composite
+def faulty(draw: st.DrawFn) -> str:
+    """The good file with some values replaced and some keys misspelt."""
+    wrong = draw(st.dictionaries(st.sampled_from(SLOTS), BAD, max_size=4))
+    misspelt = draw(st.sets(st.sampled_from(SLOTS), max_size=2))
+    inline = draw(st.booleans())
+    text = ""
+    for table, keys in GOOD.items():
+        if inline and table == "plugins.database.pool":
+            continue
+        text += f"[{table}]\n"
+        for key, value in keys.items():
+            spelt = f"{key}x" if (table, key) in misspelt else key
+            text += f"{spelt} = {wrong.get((table, key), value)}\n"
+        if inline and table == "plugins.database":
+            pool = GOOD["plugins.database.pool"]
+            pairs = [f"{key} = {wrong.get(('plugins.database.pool', key), pool[key])}" for key in pool]
+            text += f"pool = {{ {', '.join(pairs)} }}\n"
+    return text
+
+
+def pasted(toml: str, fault: Fault) -> str:
+    """`toml` with the line to write in the place of what it replaces."""
+    spots = Document(Path("config.toml"), toml).spots
+    path = fault.path
+    while path not in spots or spots[path].form == "item":
+        path = path[:-1]
+    spot = spots[path]
+    content = toml.encode()
+    fix = "" if fault.verb == "remove" else fault.fix
+    return (content[: spot.start_byte] + fix.encode() + content[spot.end_byte :]).decode()
+
+
+@given(toml=faulty())
+@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+def test_pasting_the_line_to_write_makes_the_fault_go_away(load: Load, toml: str) -> None:
+    for _ in range(12):
+        settings = load(toml)
+        if not settings.faults:
+            break
+        fault = settings.faults[0]
+        toml = pasted(toml, fault)
+        assert fault not in load(toml).faults, f"{fault}\n---\n{toml}"
+    else:
+        raise AssertionError(f"faults remain\n{toml}")

@@ -1,0 +1,131 @@
+"""[routes."glob"]: the operator's keys over the author's, later globs over earlier ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from service.settings import Duration, PluginSettings, Settings
+
+Load = Callable[..., Settings]
+
+ON = "[plugins.cache]\nenabled = true\n"
+
+
+class Nested(PluginSettings):
+    a: int = 0
+    b: int = 0
+
+
+class Route(PluginSettings):
+    ttl: Duration = Duration("30s")
+    shared: bool = False
+    vary: tuple[str, ...] = ()
+    nested: Nested = Nested()
+
+
+class Nothing(PluginSettings):
+    pass
+
+
+def route(load: Load, toml: str, author: object | None = None, name: str = "users.list") -> Route | None:
+    settings = load(ON + toml)
+    result = settings.bind_route("cache", name, author, Route, run=None)
+    settings.raise_faults()
+    return result
+
+
+def test_nothing_said_means_defaults(load: Load) -> None:
+    assert route(load, "") == Route()
+
+
+def test_single_value_is_the_first_field(load: Load) -> None:
+    assert route(load, '[routes."users.*"]\ncache = "1h"\n') == Route(ttl=Duration("1h"))
+    assert route(load, "", author="1h") == Route(ttl=Duration("1h"))
+
+
+def test_operator_s_keys_lie_on_the_author_s(load: Load) -> None:
+    toml = '[routes."users.*"]\ncache = { shared = true, nested = { a = 1 } }\n'
+    author = {"ttl": "5m", "shared": False, "vary": ("Accept",), "nested": {"a": 5, "b": 2}}
+    assert route(load, toml, author) == Route(
+        ttl=Duration("5m"), shared=True, vary=("Accept",), nested=Nested(a=1, b=2)
+    )
+
+
+def test_author_may_give_the_model_itself(load: Load) -> None:
+    toml = '[routes."users.*"]\ncache = { shared = true }\n'
+    assert route(load, toml, Route(ttl=Duration("5m"))) == Route(ttl=Duration("5m"), shared=True)
+
+
+def test_glob_later_in_the_file_wins_key_by_key(load: Load) -> None:
+    toml = """
+[routes."users.list"]
+cache = { ttl = "1m", shared = true }
+[routes."users.*"]
+cache = { ttl = "2m" }
+[routes."*.read"]
+cache = "3m"
+"""
+    assert route(load, toml) == Route(ttl=Duration("2m"), shared=True)
+    assert route(load, toml, name="users.read") == Route(ttl=Duration("3m"))
+    assert route(load, toml, name="orders.list") == Route()
+
+
+def test_environment_changes_one_key_of_a_glob(load: Load) -> None:
+    toml = ON + (
+        '[routes."users.*"]\ncache = { ttl = "1m", shared = true }\n'
+        '[env.production.routes."users.*".cache]\nttl = "2m"\n'
+    )
+    settings = load(toml, environment="production")
+    bound = settings.bind_route("cache", "users.list", None, Route, run=None)
+    settings.raise_faults()
+    assert bound == Route(ttl=Duration("2m"), shared=True)
+
+
+def test_reference_is_a_single_value_too(load: Load) -> None:
+    settings = load(ON + '[routes."*"]\ncache = { env = "TTL" }\n', environ={"TTL": "9s"})
+    assert settings.bind_route("cache", "x", None, Route, run=None) == Route(ttl=Duration("9s"))
+
+
+def test_faulty_key_is_one_fault_however_many_routes_it_meets(load: Load) -> None:
+    settings = load(ON + '[routes."*"]\ncache = { tll = "1h" }\n')
+    for name in ("a", "b", "c"):
+        assert settings.bind_route("cache", name, None, Route, run=None) is None
+    assert len(settings.faults) == 1
+
+
+def test_author_s_fault_names_the_route(load: Load) -> None:
+    settings = load(ON)
+    assert settings.bind_route("cache", "users.list", {"tll": "1h"}, Route, run=None) is None
+    assert "users.list" in settings.faults[0].place.text
+
+
+def test_plugin_without_route_settings_takes_none(load: Load) -> None:
+    settings = load(ON + '[routes."*"]\ncache = true\n')
+    assert settings.bind_route("cache", "x", None, Nothing, run=None) is None
+    assert len(settings.faults) == 1
+
+
+def test_unknown_instances_are_faults_and_plugins_that_are_off_are_left_unread(load: Load) -> None:
+    settings = load('[plugins.auth]\nenabled = false\n[routes."*"]\nauth = { any = "thing" }\nauht = 1\n')
+    (fault,) = settings.faults
+    assert fault.path == ("routes", "*", "auht")
+
+
+def test_glob_that_matches_no_route_is_a_fault_with_the_nearest(load: Load) -> None:
+    settings = load('[routes."user.*"]\n[routes.helth]\n[routes."orders.*"]\n')
+    settings.check_routes(["users.list", "users.read", "health", "orders.list"])
+    assert [fault.fix for fault in settings.faults] == ['[routes."users.*"]', "[routes.health]"]
+
+
+def test_glob_that_matches_no_route_is_a_warning_where_it_is_tolerated(load: Load) -> None:
+    settings = load('[routes."invoices.*"]\n[routes.invoices]\n[routes."invoices2.*"]\n')
+    settings.check_routes(["users.list"], tolerated_prefixes=["invoices"])
+    assert len(settings.warnings) == 2
+    assert [fault.path[1] for fault in settings.faults] == ["invoices2.*"]
+
+
+@pytest.mark.parametrize("glob", ["users.[lr]*", "users.?ist", "*"])
+def test_globs_are_shell_globs(load: Load, glob: str) -> None:
+    assert route(load, f'[routes."{glob}"]\ncache = "1m"\n') == Route(ttl=Duration("1m"))
