@@ -100,12 +100,11 @@ class Plugin:
 
     @hookimpl
     def routes(self) -> Iterable[Route]:
-        for path, handler, summary in (
-            ("/health", self._health, "The health of the service and of what it depends on."),
-            ("/health/live", self._live, "Whether the process answers."),
-            ("/health/ready", self._ready, "Whether requests should be sent here."),
+        for name, path, handler, summary in (
+            ("health.read", "/health", self._health, "The health of the service and of what it depends on."),
+            ("health.live", "/health/live", self._live, "Whether the process answers."),
+            ("health.ready", "/health/ready", self._ready, "Whether requests should be sent here."),
         ):
-            name = path[1:].replace("/", ".")
             yield Route("GET", path, handler, name=name, door=Door.PROBE, tags=("health",), summary=summary)
 
     @hookimpl

@@ -54,7 +54,7 @@ class Settings(PluginSettings):
     client_secret. Case, dashes and underscores make no difference."""
 
     skip: tuple[str, ...] = ()
-    """Routes by name (glob) whose requests are not written unless they end in 5xx: ["health*"]."""
+    """Routes by name (glob) whose requests are not written unless they end in 5xx: ["health.*"]."""
 
 
 class Plugin:
