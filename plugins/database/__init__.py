@@ -114,8 +114,8 @@ class Plugin:
         self._pulse = Pulse(connector, first)
         try:
             if self._settings.url:
-                version = first.get_server_version()
-                self._run.say(f"PostgreSQL {version.major}.{version.minor} at {connector.place}")
+                version = str(first.get_settings().server_version).split()[0]  # without the packager's addition
+                self._run.say(f"PostgreSQL {version} at {connector.place}")
             async with open_database(
                 connector,
                 min_size=pool.min,

@@ -28,6 +28,9 @@ FIRST_DELAY_S = 0.1
 LONGEST_DELAY_S = 3.0
 """Between attempts: doubled each time from the first to the longest, and jittered by half (chosen)."""
 
+LOCAL = "the local socket"
+"""The address where a URL names none."""
+
 STARTING_UP = "57P03"
 TOO_MANY_CONNECTIONS = "53300"
 
@@ -65,14 +68,19 @@ class Place:
             query.get("user") or unquote(userinfo.partition(":")[0]),
         )
 
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a socket on this machine."""
+        return self.address.startswith("/") or self.address == LOCAL
+
     def __str__(self) -> str:
-        apart = ", database " if self.address.startswith("/") or "socket" in self.address else "/"
+        apart = ", database " if self.is_local else "/"
         return f"{self.address}{apart}{self.database}" + (f" as {self.user}" if self.user else "")
 
 
 def _with_port(host: str, port: str) -> str:
     if not host:
-        return "the local socket"
+        return LOCAL
     has_port = host.rpartition("]")[2].count(":") == 1
     return host if host.startswith("/") or has_port else f"{host}:{port}"
 
@@ -142,33 +150,35 @@ async def connect_patiently(
                 try:
                     return await connector.connect()
                 except (*DRIVER_ERRORS, ValueError) as error:
-                    if is_permanent(error):
+                    if is_permanent(error, connector.place):
                         raise PluginError(
-                            f"cannot connect to {connector.place}: {reason(error)}; correct the url."
+                            f"cannot connect to {connector.place}: {reason(error, connector.place)}; correct the url."
                         ) from None
                     if delay_s == FIRST_DELAY_S:
-                        say(f"waiting for PostgreSQL at {connector.place}: {reason(error)}")
+                        say(f"waiting for PostgreSQL at {connector.place}: {reason(error, connector.place)}")
                     last = error
                 await asyncio.sleep(delay_s * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
                 delay_s = min(delay_s * 2, LONGEST_DELAY_S)
     except TimeoutError:
         raise PluginError(
-            f"no connection to {connector.place} within {patience_s:g}s: {reason(last)}; "
+            f"no connection to {connector.place} within {patience_s:g}s: {reason(last, connector.place)}; "
             "start PostgreSQL there, or correct the url."
         ) from None
 
 
-def is_permanent(error: BaseException) -> bool:
+def is_permanent(error: BaseException, place: Place) -> bool:
     """Whether trying again cannot help: someone has to correct something."""
     code = sqlstate(error)
     if code:
         return code[:2] in ("28", "3D", "42", "22")
     if isinstance(error, ssl.SSLError | asyncpg.InterfaceError | PermissionError):
         return True
+    if isinstance(error, FileNotFoundError):
+        return not place.is_local
     return isinstance(error, ValueError) or (isinstance(error, ConnectionError) and "SSL" in str(error))
 
 
-def reason(error: BaseException) -> str:
+def reason(error: BaseException, place: Place) -> str:
     """Why there is no connection, in a few plain words."""
     code = sqlstate(error)
     if code:
@@ -185,7 +195,7 @@ def reason(error: BaseException) -> str:
         case ConnectionRefusedError():
             return "connection refused"
         case FileNotFoundError():
-            return "there is no socket"
+            return "there is no socket" if place.is_local else "a certificate or key that the url names is not there"
         case TimeoutError():
             return "no answer"
         case OSError():

@@ -205,9 +205,8 @@ class Postgres:
         self._alarm.ring()
         if not self._is_lost:
             self._is_lost = True
-            self._say(
-                f"The database at {self._connector.place} is lost ({reason(error)}): answering 503 until it is back."
-            )
+            place = self._connector.place
+            self._say(f"database {place} is lost ({reason(error, place)}): answering 503 until it is back")
         return LOST.error(LOST.message, headers=RETRY_AFTER)
 
     def _found(self) -> None:
@@ -313,7 +312,7 @@ async def open_database(
         await pool
     except DRIVER_ERRORS as error:
         raise PluginError(
-            f"cannot open pool.min = {min_size} connections to {connector.place}: {reason(error)}; "
+            f"cannot open pool.min = {min_size} connections to {connector.place}: {reason(error, connector.place)}; "
             "lower pool.min, or allow more connections there."
         ) from None
     try:

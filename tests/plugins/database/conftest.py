@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
@@ -108,3 +110,21 @@ def ask() -> Ask:
             await connection.close()
 
     return one_value
+
+
+Eventually = Callable[..., Coroutine[Any, Any, None]]
+
+
+@pytest.fixture
+def eventually() -> Eventually:
+    """`await eventually(condition)`: for what another program does in its own time; TimeoutError if it does not."""
+
+    async def wait(condition: Callable[[], Any], *, within_s: float = 10.0) -> None:
+        async with asyncio.timeout(within_s):
+            while True:
+                holds = condition()
+                if await holds if inspect.isawaitable(holds) else holds:
+                    return
+                await asyncio.sleep(0.01)
+
+    return wait

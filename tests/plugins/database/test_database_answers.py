@@ -200,12 +200,16 @@ async def test_deadlock_is_a_conflict_for_one_of_two(make_database, open_databas
 async def test_serialization_failure_is_a_conflict_in_a_transaction(make_database, open_database, ask):
     url = make_database("CREATE TABLE counter (value int); INSERT INTO counter VALUES (0);")
     async with open_database(url) as opened:
-        with pytest.raises(Conflict):
+
+        async def collide() -> None:
             async with opened.database.transaction() as transaction:
                 await transaction.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
                 await transaction.fetch("SELECT * FROM counter")
                 await ask(url, "UPDATE counter SET value = 1")
                 await transaction.execute("UPDATE counter SET value = 2")
+
+        with pytest.raises(Conflict):
+            await collide()
 
 
 async def test_read_that_collides_is_repeated_and_then_a_conflict(make_database, open_database, ask):
