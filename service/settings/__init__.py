@@ -3,7 +3,8 @@
 - `units.py` Duration, Size, Rate, Secret · `models.py` PluginSettings, ServiceSettings
 - `reading.py` the file · `positions.py` its lines · `environments.py` [env.NAME] · `outside.py` variables, `--set`
 - `merging.py` layers on top of each other · `references.py` `{ env = }`, `{ file = }`
-- `annotations.py`, `checking.py`, `binding.py` tables to models · `wording.py`, `fixing.py`, `reporting.py` faults
+- `annotations.py`, `checking.py`, `binding.py` tables to models
+- `subject.py`, `wording.py`, `remedies.py`, `fixing.py`, `reporting.py` faults: where, what, the line to write
 - `settings.py` all of it together · `showing.py` effective values, differences, JSON Schema
 """
 

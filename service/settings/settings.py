@@ -88,10 +88,9 @@ class Settings:
         own = Table({key: child for key, child in node.entries.items() if key not in RESERVED}, node.origins)
         resolver = self._resolver()
         binding = Binding(own, model, resolver=resolver, report=self._report, context={"run": run}, also=RESERVED)
-        result = binding.bound(model)
-        if result is not None:
-            self.bindings[path] = Bound(path, result, resolver)
-        return result
+        if binding.result is not None:
+            self.bindings[path] = Bound(path, binding.result, resolver)
+        return binding.result
 
     def bind_route(self, instance: str, route: str, author: object | None, model: type[M], *, run: object) -> M | None:
         """What `instance` does with `route`: the author's value under the operator's keys, globs in file order.
@@ -106,7 +105,7 @@ class Settings:
             if key is not None and fnmatchcase(route, glob):
                 table = merged(table, _route_table(key, model))
         resolver = self._resolver()
-        return Binding(table, model, resolver=resolver, report=self._report, context={"run": run}).bound(model)
+        return Binding(table, model, resolver=resolver, report=self._report, context={"run": run}).result
 
     def check_routes(self, names: Iterable[str], *, tolerated_prefixes: Iterable[str] = ()) -> None:
         """Every [routes."glob"] has to match one of `names`; where it begins with a tolerated one it need not."""
@@ -187,14 +186,14 @@ class Settings:
         binding = Binding(
             self._table(("service",)), ServiceSettings, resolver=resolver, report=self._report, context={}
         )
-        result = binding.bound(ServiceSettings) or binding.salvaged(ServiceSettings)
+        result = binding.salvaged()
         self.bindings["service",] = Bound(("service",), result, resolver)
         return result
 
     def _instance(self, name: str, node: Table) -> Instance:
         own = Table({key: child for key, child in node.entries.items() if key in RESERVED}, node.origins)
         binding = Binding(own, Reserved, resolver=self._resolver(), report=self._report, context={})
-        reserved = binding.bound(Reserved) or binding.salvaged(Reserved)
+        reserved = binding.salvaged()
         for key in node.entries:
             if "enabled" not in own.entries and key not in RESERVED and nearest(key, ["enabled"]):
                 self.fault(("plugins", name, key), 'did you mean "enabled"? The plugin is off', fix="enabled = true")
