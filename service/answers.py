@@ -6,12 +6,13 @@ left to do. `StreamHead` shows a `StreamResponse` to Finish steps as if it were 
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable
 from email.utils import formatdate
-from functools import cache
+from functools import cache, lru_cache
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, final
 
 import orjson
 from aiohttp import HttpVersion11
@@ -25,18 +26,38 @@ PROBLEM_JSON = "application/problem+json"
 BODILESS = frozenset({204, 304})
 """Statuses that never have a body (RFC 9110, sections 15.3.5 and 15.4.5)."""
 
+FRAMING = frozenset({"connection", "content-length", "content-type", "date", "transfer-encoding"})
+"""Headers that frame the message: a second line of one would mean two things to two readers (RFC 9112, section 6.3)."""
+
 JOIN_BELOW_BYTES = 65_536
 """Bodies below this leave in one piece with their head; larger ones are not copied (chosen)."""
 
+_SENT = object()
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
+
+@final
 class Answer:
     """What a handler or a step answers with.
 
-    `body` is sent as it is; `content_type` is ignored where there is no body. Raises ValueError for a header that
-    could not be sent as one line.
+    `body` is sent as it is; `content_type` is ignored where there is no body. Raises ValueError for a status that ends
+    no request and for a header that could not be sent as one line or that frames the message, TypeError for a body
+    that is not bytes.
     """
 
-    __slots__ = ("_lines", "body", "content_type", "error_code", "failure", "head", "keep_alive", "status")
+    __slots__ = (
+        "_lines",
+        "_made",
+        "_taker",
+        "body",
+        "content_type",
+        "error_code",
+        "failure",
+        "head",
+        "keep_alive",
+        "status",
+    )
 
     def __init__(
         self,
@@ -54,6 +75,10 @@ class Answer:
         self.error_code: str | None = None
         self.failure: BaseException | None = None
         """The crash behind an INTERNAL_ERROR, for the log."""
+        self._taker: object = None
+        self._made = (0, True)
+        if type(body) is not bytes:
+            raise TypeError(f"The body of an answer is bytes, not {type(body).__name__}.")
         if status in BODILESS:
             self.head = _status_line(status)
         elif body:
@@ -87,6 +112,24 @@ class Answer:
                 return value
         return None
 
+    def take(self, request: BaseRequest) -> Answer:
+        """This answer for `request`: itself for the first that takes it, for every other a copy as it was then.
+
+        So a handler may keep an answer: the lines of one sending never show in another.
+        """
+        if self._taker is None:
+            self._taker = request
+            self._made = (len(self._lines), self.keep_alive)
+            return self
+        if self._taker is request:
+            return self
+        copy = Answer.__new__(Answer)
+        copy.status, copy.head, copy.body, copy.content_type = self.status, self.head, self.body, self.content_type
+        copy.error_code, copy.failure, copy._taker = self.error_code, None, request
+        line_count, copy.keep_alive = copy._made = self._made
+        copy._lines = self._lines[:line_count]
+        return copy
+
     def render(self, request: BaseRequest) -> list[bytes]:
         """The bytes to write for `request`: head and body apart where joining them would copy much."""
         lines = "".join([f"{name}: {value}\r\n" for name, value in self._lines])
@@ -95,8 +138,12 @@ class Answer:
             connection = "Connection: close\r\n"
         elif request.version < HttpVersion11:
             connection = "Connection: keep-alive\r\n"
-        head = b"%b%b%b\r\n" % (self.head, _date_line(int(time.time())), (lines + connection).encode("utf-8"))
-        if request.method == "HEAD" or not self.body or self.status in BODILESS:
+        head = b"%b%b%b\r\n" % (
+            self.head,
+            _date_line(int(time.time())),
+            (lines + connection).encode("utf-8", "surrogateescape"),
+        )
+        if self._is_bodiless(request):
             return [head]
         if len(self.body) < JOIN_BELOW_BYTES:
             return [head + self.body]
@@ -107,18 +154,18 @@ class Answer:
 
         Raises ConnectionResetError when the client has gone.
         """
+        self._taker = _SENT  # a kept answer must not keep the request
         transport = request.transport
         if transport is None or transport.is_closing():
             raise ConnectionResetError("The client has gone.")
-        pieces = self.render(request)
-        if len(pieces) == 1:
-            transport.write(pieces[0])
-        else:
-            transport.writelines(pieces)
-        protocol = request.protocol
-        if protocol.writing_paused:
+        for piece in self.render(request):
+            transport.write(piece)
+        if request.protocol.writing_paused:
             await request.writer.drain()
-        return 0 if len(pieces) == 1 and not pieces[0].endswith(self.body) else len(self.body)
+        return 0 if self._is_bodiless(request) else len(self.body)
+
+    def _is_bodiless(self, request: BaseRequest) -> bool:
+        return request.method == "HEAD" or not self.body or self.status in BODILESS
 
     async def prepare(self, request: BaseRequest) -> None:
         """Nothing is left to do for aiohttp: the pipeline has sent it."""
@@ -135,9 +182,16 @@ class StreamHead:
     def __init__(self, response: StreamResponse) -> None:
         self._response = response
 
+    error_code = None
+    failure = None
+
     @property
     def status(self) -> int:
         return self._response.status
+
+    @property
+    def content_type(self) -> str:
+        return self._response.content_type
 
     def add(self, name: str, value: str) -> None:
         self._response.headers.add(_field_name(name), _field_value(value))
@@ -148,6 +202,8 @@ class StreamHead:
 
 @cache
 def _status_line(status: int) -> bytes:
+    if not 200 <= status <= 599:
+        raise ValueError(f"The status of an answer is from 200 to 599, not {status}.")
     try:
         phrase = HTTPStatus(status).phrase
     except ValueError:
@@ -155,16 +211,21 @@ def _status_line(status: int) -> bytes:
     return f"HTTP/1.1 {status} {phrase}\r\n".encode("ascii")
 
 
-@cache
+@lru_cache(maxsize=1_024)
 def _field_name(name: str) -> str:
-    if not name or not name.isascii() or not name.replace("-", "").replace("_", "").isalnum():
+    if not _TOKEN.fullmatch(name):
         raise ValueError(f"{name!r} is not a header name.")
+    if name.lower() in FRAMING:
+        raise ValueError(f"The core writes the header {name} itself; the type of a body is said by content_type=.")
     return name
 
 
 def _field_value(value: str) -> str:
-    if "\r" in value or "\n" in value or "\0" in value:
-        raise ValueError(f"A header value cannot hold a line break or NUL: {value!r}.")
+    if value.isascii() and value.isprintable():
+        return value
+    if _CONTROL.search(value):
+        raise ValueError(f"A header value cannot hold a control character: {value!r}.")
+    value.encode("utf-8", "surrogateescape")  # raises UnicodeEncodeError, a ValueError, for what has no bytes
     return value
 
 

@@ -1,8 +1,7 @@
 """Folds a route's steps and its handler into one `Plan`, once, at start; a plan serves requests.
 
-A plan is one plain generator per request that yields only what has to be waited for, so that a request whose steps
-and handler answer at once costs no coroutine of its own. It looks at what came back, never at how a function was
-defined. Whatever is raised inside becomes the one error form at its edge (see `shield.py`).
+Whatever is raised inside becomes the one error form at the plan's edge (see `shield.py`); the way through the steps
+is in `trip.py`.
 
     serve ─ receive ─ trip: checks → handler → finishes ─ send ─ releases ─ Exchange
 """
@@ -12,35 +11,31 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from itertools import count
 from os import urandom
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from aiohttp import HttpVersion11
+from aiohttp.http import SERVER_SOFTWARE
 from aiohttp.web import Request, RequestKey, StreamResponse
 
-from service.answers import Answer, StreamHead
-from service.errors import ExpectationFailed, PayloadTooLarge, Timeout
+from service.answers import BODILESS, Answer, StreamHead
+from service.errors import ExpectationFailed, PayloadTooLarge
 from service.events import CLIENT_CLOSED_REQUEST, Exchange
 from service.keys import CLIENT, PRINCIPAL, REQUEST_ID, VERSION, Client
-from service.parts import Check, CheckFn, Finish, FinishFn, Handler, MountedRoute, Release, ReleaseFn, Step, Wrap
+from service.parts import Check, CheckFn, Finish, FinishFn, MountedRoute, Release, ReleaseFn, Step, Wrap
 from service.ports import ANONYMOUS
 from service.run import Clock
 from service.shield import Shield
 from service.slots import Slot
+from service.trip import DEADLINE, Outcome, Segment, around, resume
 
 log = logging.getLogger("pegboard")
 
-Outcome: TypeAlias = Answer | StreamResponse
-Trip: TypeAlias = Generator[Awaitable[object], object, Outcome]
 Observer: TypeAlias = Callable[[Exchange], None]
 
-HANDLER: Final = Slot.RECALL + 1
-"""Level of the handler: inside every slot."""
-
-FINISH_GRACE_S: Final = 5.0
-"""What the Finishes of a request get after its handler ran into the deadline (chosen)."""
+SWITCHING_PROTOCOLS: Final = 101
 
 REQUEST_ID_HEADER: Final = "X-Request-Id"
 _WELL_FORMED_ID: Final = re.compile(r"[A-Za-z0-9._-]{8,128}")
@@ -50,88 +45,21 @@ _SERIAL: Final = count(1)
 _ENTERED: RequestKey[int] = RequestKey("entered", int)
 """The innermost slot with a Release that this request has entered."""
 
-_DEADLINE: RequestKey[asyncio.Timeout] = RequestKey("deadline", asyncio.Timeout)
-"""The running deadline of the handler; lifted once a stream has begun."""
+
+class Begun:
+    """A response of aiohttp's own whose head is out, and the bytes of its body so far."""
+
+    __slots__ = ("response", "sent")
+
+    def __init__(self, response: StreamResponse) -> None:
+        self.response = response
+        self.sent = 0
+
+    def count(self, body_bytes: int, _: int) -> None:
+        self.sent += body_bytes
 
 
-class Segment:
-    """Checks, a handler and Finishes with no Wrap among them. A Wrap makes the segment inside it a handler."""
-
-    __slots__ = ("_checks", "_finishes", "_handler", "_refuse")
-
-    def __init__(
-        self,
-        checks: Iterable[tuple[int, CheckFn]],
-        handler: Handler,
-        finishes: Sequence[tuple[int, FinishFn]],
-        refuse: Callable[[Request, Exception], Answer],
-    ) -> None:
-        self._checks = tuple(checks)
-        self._handler = handler
-        self._refuse = refuse
-        outward = [(slot, fn) for slot, fn in reversed(finishes)]
-        self._finishes = tuple(tuple(fn for slot, fn in outward if slot <= level) for level in range(HANDLER + 1))
-
-    def trip(self, request: Request) -> Trip:
-        """One request from the first check to the last finish. Yields what has to be waited for."""
-        level: int = 0
-        result: Any  # what a step gave: an answer, nothing, or something to wait for
-        try:
-            for level, check in self._checks:  # noqa: B007 (where the answer arose)
-                result = check(request)
-                if result is not None:
-                    if type(result) is not Answer:
-                        result = yield result
-                    if result is not None:
-                        break
-            else:
-                level = HANDLER
-                result = self._handler(request)
-                if type(result) is not Answer and not isinstance(result, StreamResponse):
-                    result = yield result
-            if not isinstance(result, Answer | StreamResponse):
-                raise TypeError(f"A handler answers with an Answer or a StreamResponse, not {type(result).__name__}.")
-            if not isinstance(result, Answer):
-                return result  # a stream: its finishes run when it is prepared
-            answer = result
-        except Exception as error:
-            answer = self._refuse(request, error)
-        for finish in self._finishes[level]:
-            try:
-                result = finish(request, answer)
-                if result is not None:
-                    if type(result) is not Answer:
-                        result = yield result
-                    if result is not None:
-                        answer = result
-            except Exception as error:
-                answer = self._refuse(request, error)
-        return answer
-
-    async def run(self, request: Request) -> Outcome:
-        """The trip from inside a coroutine, for a Wrap's `proceed`."""
-        trip = self.trip(request)
-        try:
-            awaited = next(trip)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
-        return await resume(trip, awaited)
-
-
-async def resume(trip: Trip, awaited: Awaitable[object]) -> Outcome:
-    """Wait for what the trip yields until it ends. Runs in the task that serves the request."""
-    while True:
-        try:
-            value = await awaited
-        except BaseException as error:  # CancelledError too: the trip decides what it means
-            step: Callable[[object], Awaitable[object]] = trip.throw  # type: ignore[assignment]
-            value = error
-        else:
-            step = trip.send
-        try:
-            awaited = step(value)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
+_BEGUN: RequestKey[Begun] = RequestKey("begun", Begun)
 
 
 class Plan:
@@ -199,12 +127,13 @@ class Plan:
                 case Release():
                     checks.append((step.slot, _enter(step.slot)))
                 case Wrap():
-                    handler = _around(step, self._fold(steps[place + 1 :]))
+                    handler = around(step, self._fold(steps[place + 1 :]))
                     break
         if not any(isinstance(step, Wrap) for step in steps):
             checks.append((Slot.RECALL, self._invite_body))
         checks.sort(key=lambda check: (check[0], not isinstance(check[1], _enter)))  # a slot is entered, then run
-        return Segment(checks, handler, finishes, self._shield.refuse)
+        begin = self._begin if steps is self.steps else None
+        return Segment(checks, handler, finishes, refuse=self._shield.refuse, begin=begin)
 
     async def serve(self, request: Request) -> Outcome:
         """Answer `request`: run the steps, send what they gave, release, tell the observers. Never raises but
@@ -222,15 +151,16 @@ class Plan:
             except StopIteration as end:
                 answer = end.value
             else:
-                answer = await self._resume(request, trip, awaited)
-            try:
-                if isinstance(answer, Answer):
-                    sent = await self._send(request, answer)
-                else:
-                    answer, sent = await self._stream(request, answer)
-                status = answer.status
-            except ConnectionError:
-                pass  # the client left while it was answered
+                cut_at = asyncio.get_running_loop().time() + self._handler_s
+                answer = await resume(request, trip, awaited, cut_at)
+            if type(answer) is Answer:
+                try:
+                    status, sent = await self._send(request, answer)
+                except Exception as error:  # a step has put into it what cannot be sent
+                    answer = self._shield.refuse(request, error)
+                    status, sent = await self._send(request, answer)
+            else:
+                status, sent = await self._end_stream(request, answer)
             return answer
         finally:
             for slot, release in self._releases:
@@ -262,54 +192,43 @@ class Plan:
         if request.body_exists and (request.content_length or 0) > self._body_limit:
             raise PayloadTooLarge(f"The body is larger than the {self._body_limit:,} bytes that this service takes.")
 
-    async def _resume(self, request: Request, trip: Trip, awaited: Awaitable[object]) -> Outcome:
-        """`resume` under the handler's deadline: when that passes, the trip is told so and still finishes."""
-        deadline_s = self._handler_s
-        while True:
-            failure: BaseException | None = None
-            value: object = None
-            try:
-                async with asyncio.timeout(deadline_s) as deadline:
-                    request[_DEADLINE] = deadline
-                    value = await awaited
-            except TimeoutError as error:
-                failure = error
-                if deadline.expired():
-                    deadline_s = FINISH_GRACE_S
-                    failure = Timeout("The request took longer than it may.")
-            except BaseException as error:
-                failure = error
-            try:
-                awaited = trip.send(value) if failure is None else trip.throw(failure)
-            except StopIteration as end:
-                return end.value  # type: ignore[no-any-return]
-
-    async def _send(self, request: Request, answer: Answer) -> int:
+    async def _send(self, request: Request, answer: Answer) -> tuple[int, int]:
+        """Send an answer; its status and the bytes of its body."""
         if request.writer.output_size:
-            # Part of a stream is out, so no other answer can follow it: the client must see it end early.
-            request.protocol.force_close()
-            raise ConnectionResetError("A stream broke off.")
+            return _break_off(request)
         answer.add(REQUEST_ID_HEADER, request[REQUEST_ID])
         answer.keep_alive = (
             answer.keep_alive
             and request.keep_alive
             and not self._closing()
-            and not (answer.status >= 400 and request.can_read_body)  # an unread body would be read for nothing
+            and not (answer.status >= 400 and not request.content.is_eof())  # it would be read for nothing
         )
-        return await answer.send(request)
+        try:
+            return answer.status, await answer.send(request)
+        except ConnectionError:
+            return CLIENT_CLOSED_REQUEST, 0
 
-    async def _stream(self, request: Request, response: StreamResponse) -> tuple[Outcome, int]:
-        """Send a response of aiohttp's own, begun by its handler or not."""
-        if not response.prepared:
-            try:
-                await response.prepare(request)
-            except ConnectionError:
-                raise
-            except Exception as error:
-                answer = self._shield.refuse(request, error)
-                return answer, await self._send(request, answer)
-        await response.write_eof()
-        return response, response.body_length
+    async def _begin(self, request: Request, response: StreamResponse) -> None:
+        """Send the head of a response of aiohttp's own, unless its handler has."""
+        if _BEGUN not in request:
+            await response.prepare(request)
+        begun = request.get(_BEGUN)
+        if begun is None or begun.response is not response:
+            raise RuntimeError("The handler returned a response that is not this request's: make one for each request.")
+
+    async def _end_stream(self, request: Request, response: StreamResponse) -> tuple[int, int]:
+        """Send the rest of a response that has begun; its status and the bytes of its body."""
+        begun = request[_BEGUN]
+        try:
+            await response.write_eof()
+        except ConnectionError:
+            return CLIENT_CLOSED_REQUEST, begun.sent
+        except Exception:
+            log.exception("The end of a stream failed on route %s.", self.name)
+            return _break_off(request)
+        if not begun.sent and request.method != "HEAD":
+            return response.status, response.content_length or 0  # a file leaves past the counter
+        return response.status, begun.sent
 
     async def finish_stream(self, request: Request, response: StreamResponse) -> None:
         """Run the Finishes on a stream that is about to begin, and lift the handler's deadline."""
@@ -319,10 +238,10 @@ class Plan:
             if pending is not None and not isinstance(pending, Answer):
                 await pending
         head.add(REQUEST_ID_HEADER, request[REQUEST_ID])
-        response.headers.setdefault("Server", "pegboard")
-        if self._closing():
-            response.force_close()
-        deadline = request.get(_DEADLINE)
+        _correct(request, response, closing=self._closing())
+        begun = request[_BEGUN] = Begun(response)
+        request.writer.on_body_write = begun.count
+        deadline = request.get(DEADLINE)
         if deadline is not None and not deadline.expired():
             deadline.reschedule(None)
 
@@ -343,6 +262,10 @@ class Plan:
     ) -> None:
         """Hand the one Exchange of this request to every observer."""
         error_code, failure = (answer.error_code, answer.failure) if type(answer) is Answer else (None, None)
+        if status == CLIENT_CLOSED_REQUEST:
+            sent = request[_BEGUN].sent if _BEGUN in request else 0
+            if isinstance(failure, ConnectionError):
+                error_code = failure = None  # the connection that broke under its handler is the client's
         exchange = Exchange(
             request[REQUEST_ID],
             request.method,
@@ -365,6 +288,8 @@ class Plan:
                 observe(exchange)
             except Exception:
                 log.exception("An observer failed on route %s.", self.name)
+        if failure is not None and type(answer) is Answer:
+            answer.failure = None  # its traceback holds the answer: a cycle
 
 
 class _enter:  # noqa: N801 (a step: the verb of what it does)
@@ -387,8 +312,24 @@ async def _continue(request: Request) -> None:
         request.writer.output_size = 0
 
 
-def _around(wrap: Wrap, inner: Segment) -> Handler:
-    async def proceeding(request: Request) -> Outcome:
-        return await wrap.fn(request, lambda: inner.run(request))
+def _break_off(request: Request) -> tuple[int, int]:
+    """End the connection, because a stream has begun and cannot be completed: the client must see it end early."""
+    begun = request.get(_BEGUN)
+    if begun is None or (transport := request.transport) is None or transport.is_closing():
+        request.protocol.force_close()
+        return CLIENT_CLOSED_REQUEST, 0
+    request.protocol.force_close()
+    return begun.response.status, begun.sent
 
-    return proceeding
+
+def _correct(request: Request, response: StreamResponse, *, closing: bool) -> None:
+    """Correct what aiohttp has just written into the head of a stream."""
+    headers, writer = response.headers, request.writer
+    if headers.get("Server") == SERVER_SOFTWARE:
+        del headers["Server"]
+    if request.method == "HEAD":
+        writer.length = 0  # aiohttp would send what a handler writes
+    endless = writer.length is None and "Transfer-Encoding" not in headers and response.status not in BODILESS
+    if (closing or endless) and response.status != SWITCHING_PROTOCOLS:
+        response.force_close()
+        headers["Connection"] = "close"

@@ -8,6 +8,7 @@ test holds this file against each version of aiohttp that setup.cfg admits.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Final, cast
@@ -16,10 +17,13 @@ from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import StreamReader
-from aiohttp.web_protocol import RequestHandler, _ErrInfo
+from aiohttp.web_protocol import ERROR, RequestHandler, _ErrInfo
+from multidict import CIMultiDict, CIMultiDictProxy
 
 from service.errors import InvalidRequest
 from service.table import Table
+
+log = logging.getLogger("pegboard")
 
 KEEP_ALIVE_S: Final = 75.0
 """How long an idle connection is kept: above the 60 s of the usual proxies in front (chosen)."""
@@ -30,11 +34,14 @@ LINGER_S: Final = 2.0
 MESSAGE_LENGTH: Final = 120
 """What is told of a parser's complaint, in characters (chosen)."""
 
+MALFORMED: Final = ERROR._replace(method="-", path="-", headers=CIMultiDictProxy(CIMultiDict()), raw_headers=())
+"""What stands for a request that could not be parsed; aiohttp's own has a dict for headers and calls itself UNKNOWN."""
+
 
 class Connection(RequestHandler):
     """One client's connection."""
 
-    __slots__ = ("_table",)
+    __slots__ = ("_gone", "_serving", "_table")
 
     def __init__(self, front: Front, table: Table, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(
@@ -45,6 +52,25 @@ class Connection(RequestHandler):
             access_log=None,  # type: ignore[arg-type] # the pipeline emits the Exchange
         )
         self._table = table
+        self._gone = asyncio.Event()
+        self._serving: asyncio.Task[None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._serving = self._task_handler
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        self._gone.set()
+
+    async def end(self) -> None:
+        """Answer the request that is being handled, if there is one, and close; returns when all of it is sent."""
+        await asyncio.sleep(0)  # one just made begins to wait for a request, so that closing can end that
+        self.close()
+        if self._serving is not None:
+            await asyncio.wait({self._serving})
+        self.force_close()  # which sends what is buffered first
+        await self._gone.wait()
 
     def _make_error_handler(self, err_info: _ErrInfo) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
         """What answers a request that the parser gave up on; the connection ends with it."""
@@ -70,6 +96,25 @@ class Front(web.Server):
     def __call__(self) -> Connection:
         return Connection(self, self._table, self._running_loop)
 
+    async def finish(self) -> None:
+        """Answer what is being handled and close every connection; returns when the last one is closed."""
+        await asyncio.gather(*[connection.end() for connection in self._made()])
+
+    async def cut(self, *, within_s: float) -> None:
+        """Cancel every handler and close without sending what is left. Those that ignore it are left behind."""
+        serving = {each._serving for each in self._made() if each._serving is not None and not each._serving.done()}
+        for task in serving:
+            task.cancel()
+        if serving:
+            _, stubborn = await asyncio.wait(serving, timeout=within_s)
+            if stubborn:
+                log.error("Requests that ignore their cancellation are left behind: %d.", len(stubborn))
+        for transport in tuple(self._connections.values()):
+            transport.abort()
+
+    def _made(self) -> list[Connection]:
+        return cast("list[Connection]", self.connections)
+
     def _make(
         self,
         message: RawRequestMessage,
@@ -78,6 +123,8 @@ class Front(web.Server):
         writer: AbstractStreamWriter,
         task: asyncio.Task[None],
     ) -> web.Request:
+        if message is ERROR:
+            message = MALFORMED
         return web.Request(
             message, payload, protocol, writer, task, self._running_loop, client_max_size=self._body_limit
         )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache
 from http import HTTPStatus
 from typing import Final
 
 from aiohttp.web import HTTPException, Request, RequestPayloadError
 
-from service.answers import JSON, PROBLEM_JSON, Answer
+from service.answers import FRAMING, JSON, PROBLEM_JSON, Answer
 from service.errors import (
     Conflict,
     ExpectationFailed,
@@ -30,6 +31,8 @@ from service.errors import (
 from service.keys import REQUEST_ID
 from service.run import Clock
 
+CRASHED: Final = "Something went wrong on our side. The log has it under this request id."
+
 
 class Shield:
     """Turns errors into answers; `clock` gives their timestamps."""
@@ -40,8 +43,14 @@ class Shield:
         self._clock = clock
 
     def refuse(self, request: Request, error: Exception) -> Answer:
-        """`error` as an answer: the one error form, or problem+json for a client that prefers it."""
-        refusal = as_service_error(error)
+        """`error` as an answer: the one error form, or problem+json for a client that prefers it. Never raises."""
+        try:
+            return self._answer(request, error, as_service_error(error))
+        except Exception as crash:  # an error whose message or headers cannot be sent
+            crash.__context__ = error
+            return self._answer(request, crash, InternalError(CRASHED))
+
+    def _answer(self, request: Request, error: Exception, refusal: ServiceError | Answer) -> Answer:
         if isinstance(refusal, Answer):
             return refusal
         request_id, now_s = request[REQUEST_ID], self._clock.now()
@@ -59,25 +68,30 @@ class Shield:
 def prefers_problem(accept: str) -> bool:
     """True if the Accept header ranks `application/problem+json` above `application/json` (RFC 9110, 12.5.1).
 
-    A client that names only problem+json prefers it; one that ranks both alike gets the usual form.
+    Only a client that names problem+json can prefer it. One that ranks both alike gets the usual form, unless it
+    means the usual one by a wildcard alone.
     """
+    accept = accept.lower()
     if PROBLEM_JSON not in accept:
         return False
-    ranks = {JSON: 0.0, PROBLEM_JSON: 0.0}
+    weights: dict[str, float] = {}
     for item in accept.split(","):
-        media_type, *parameters = (piece.strip().lower() for piece in item.split(";"))
-        if media_type in ranks:
-            weight = 1.0
-            for parameter in parameters:
-                if parameter.startswith("q="):
-                    try:
-                        weight = float(parameter[2:])
-                    except ValueError:
-                        weight = 0.0
-            ranks[media_type] = weight
-    return ranks[PROBLEM_JSON] > ranks[JSON]
+        media_type, *parameters = (piece.strip() for piece in item.split(";"))
+        weights[media_type] = next((_weight(text) for text in parameters if text.startswith("q=")), 1.0)
+    problem = weights.get(PROBLEM_JSON, 0.0)
+    if JSON in weights:
+        return problem > weights[JSON]
+    return problem > 0.0 and problem >= weights.get("application/*", weights.get("*/*", 0.0))
 
 
+def _weight(parameter: str) -> float:
+    try:
+        return float(parameter[2:])
+    except ValueError:
+        return 0.0
+
+
+_KNOWN: Final = frozenset(HTTPStatus)
 _BY_STATUS: Final[dict[int, type[ServiceError]]] = {
     error.status: error
     for error in (
@@ -111,19 +125,28 @@ def as_service_error(error: Exception) -> ServiceError | Answer:
         case RequestPayloadError():
             return InvalidRequest("The body could not be read: it is cut short or wrongly encoded.")
         case _:
-            return InternalError("Something went wrong on our side. The log has it under this request id.")
+            return InternalError(CRASHED)
 
 
 def _from_aiohttp(error: HTTPException) -> ServiceError | Answer:
-    own_headers = [(name, value) for name, value in error.headers.items() if name.lower() != "content-type"]
+    own_headers = [(name, value) for name, value in error.headers.items() if name.lower() not in FRAMING]
+    own_headers += [("Set-Cookie", cookie.OutputString()) for cookie in error.cookies.values()]
+    if error.status < 300:
+        body = error.body if isinstance(error.body, bytes) else b""
+        return Answer(error.status, body, content_type=error.headers.get("Content-Type", JSON), headers=own_headers)
     if error.status < 400:
         return Answer(error.status, headers=own_headers)
-    usual = HTTPStatus(error.status).phrase
+    usual = HTTPStatus(error.status).phrase if error.status in _KNOWN else f"Status {error.status}"
     text = error.text or usual
     message = usual if text == f"{error.status}: {error.reason}" else text
-    kind = _BY_STATUS.get(error.status)
+    kind = _kind(error.status)
     if kind is PayloadTooLarge:
         return PayloadTooLarge("The body is larger than this service takes.")
-    if kind is None:
-        kind = type("Refused", (ServiceError,), {"status": error.status, "code": HTTPStatus(error.status).name})
     return kind(message, headers=dict(own_headers))
+
+
+@cache
+def _kind(status: int) -> type[ServiceError]:
+    """The class for a status; one that we have no word for has its name as code."""
+    code = HTTPStatus(status).name if status in _KNOWN else f"STATUS_{status}"
+    return _BY_STATUS.get(status) or type("Refused", (ServiceError,), {"status": status, "code": code})
