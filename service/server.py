@@ -9,11 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Mapping
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Final
+
+import uvloop
 
 from service.app import Application, build, household
 from service.errors import StartError
@@ -21,8 +29,18 @@ from service.loader import Loaded
 from service.protocol import Front
 from service.run import Tasks
 
+log = logging.getLogger("pegboard")
+
 BACKLOG: Final = 1_024
 """Connections that may wait to be accepted (chosen; the kernel caps it at net.core.somaxconn)."""
+
+
+LAST_WORDS_S: Final = 0.2
+"""How long open connections are kept once listening has stopped: what their clients have just sent is still on its way
+(chosen: a round trip between continents)."""
+
+CUT_S: Final = 1.0
+"""What cancelled requests get to clean up (chosen)."""
 
 
 class ListenError(StartError):
@@ -37,26 +55,35 @@ class Stop:
     def __init__(self) -> None:
         """Take over SIGTERM and SIGINT of the running loop, on behalf of the current task."""
         self.first: signal.Signals | None = None
+        self.second: signal.Signals | None = None
         self.asked = asyncio.Event()
         self.urged = asyncio.Event()
         """A second signal came: no more waiting."""
-        self._opening = asyncio.current_task()
+        self._task = asyncio.current_task()
+        self._is_serving = False
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._receive, number)
 
     def _receive(self, number: signal.Signals) -> None:
-        if self.first is not None:
+        if self.first is None:
+            self.first = number
+            self.asked.set()
+        else:
+            self.second = number
             self.urged.set()
-            return
-        self.first = number
-        self.asked.set()
-        if self._opening is not None:
-            self._opening.cancel()
+        if not self._is_serving and self._task is not None:
+            self._task.cancel()
 
-    def opened(self) -> None:
-        """From here on a signal drains the service; before, it gives the start up."""
-        self._opening = None
+    @contextmanager
+    def serving(self) -> Iterator[None]:
+        """In here a signal ends the service in good order; before, it gives the start up; after, a second one gives up
+        whatever a plugin waits for while it closes."""
+        self._is_serving = True
+        try:
+            yield
+        finally:
+            self._is_serving = False
 
     async def pause(self, seconds: float) -> None:
         """Wait, unless a second signal comes."""
@@ -73,9 +100,10 @@ def bind(host: str, port: int) -> socket.socket:
         family, kind, proto, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-    except socket.gaierror as error:
+    except (socket.gaierror, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, socket.gaierror) else "not a host name"
         raise ListenError(
-            f'service.host: {host!r} is no address of this machine ({error.strerror}); write: host = "127.0.0.1"'
+            f'service.host: {host!r} is no address of this machine ({reason}); write: host = "127.0.0.1"'
         ) from error
     sock = socket.socket(family, kind, proto)
     try:
@@ -92,13 +120,56 @@ def bind(host: str, port: int) -> socket.socket:
 
 def _why_not(error: OSError, host: str, port: int) -> str:
     if error.errno == errno.EADDRINUSE:
-        return f"port {port} on {host} is taken by another process; stop it, or choose another: --port {port + 1}"
+        other = port + 1 if port < 65_535 else 3000
+        return f"port {port} on {host} is taken by another process; stop it, or choose another: --port {other}"
     if error.errno == errno.EACCES:
         return f"port {port} needs privileges that this user lacks; choose one above 1023: --port 3000"
     if error.errno == errno.EADDRNOTAVAIL:
         return f'service.host: {host!r} is no address of this machine; write: host = "127.0.0.1"'
     reason = os.strerror(error.errno or 0)
     return f"cannot listen on {host} port {port}: {reason}; choose another with --host and --port"
+
+
+def work(
+    load: Callable[[Mapping[str, object]], Loaded],
+    *,
+    tasks: Tasks,
+    listen: Callable[[Loaded], socket.socket],
+    announce: Callable[[Application, socket.socket], None],
+) -> int:
+    """`run` in a loop of its own, as all that this process does: what ignores its cancellation does not hold it."""
+    loop = uvloop.new_event_loop()
+    executor = ThreadPoolExecutor(thread_name_prefix="pegboard")
+    loop.set_default_executor(executor)
+    try:
+        code = loop.run_until_complete(run(load, tasks=tasks, listen=listen, announce=announce))
+    finally:
+        loop.run_until_complete(_cancel_strays())
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        executor.shutdown(wait=False, cancel_futures=True)
+        loop.close()
+    if _have_ended([thread for thread in threading.enumerate() if thread.name.startswith("pegboard")]):
+        return code
+    log.error("A thread that does not end is left behind: a handler blocks in it.")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # Python itself would wait for the thread
+
+
+async def _cancel_strays() -> None:
+    """Cancel what plugins have started without `run.spawn`."""
+    strays = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in strays:
+        task.cancel()
+    if strays:
+        await asyncio.wait(strays, timeout=CUT_S)
+
+
+def _have_ended(threads: Sequence[threading.Thread]) -> bool:
+    deadline_s = time.monotonic() + CUT_S
+    for thread in threads:
+        thread.join(max(0.0, deadline_s - time.monotonic()))
+    return not any(thread.is_alive() for thread in threads)
 
 
 async def run(
@@ -120,13 +191,13 @@ async def run(
                 if yielded:
                     loaded = load(yielded)
                 async with build(loaded, tasks=tasks) as application:
-                    stop.opened()
-                    await serve(application, sock, stop, ready=lambda: announce(application, sock))
-    except asyncio.CancelledError:
+                    with stop.serving():
+                        await serve(application, sock, stop, ready=lambda: announce(application, sock))
+    except (asyncio.CancelledError, StartError):
         if stop.first is None:
             raise
-        return 0  # asked to end before it was open; all is closed again
-    return 128 + stop.first if stop.first is not None and stop.urged.is_set() else 0
+        # asked to end before it was open, or urged while it closed: all is closed again
+    return 0 if stop.second is None else 128 + stop.second
 
 
 async def serve(application: Application, sock: socket.socket, stop: Stop, *, ready: Callable[[], None]) -> None:
@@ -166,13 +237,12 @@ async def _accept_rest(sock: socket.socket, front: Front) -> None:
 
 async def _finish(front: Front, stop: Stop, seconds: float) -> None:
     """Let running requests finish, cut those that do not, close every connection."""
-    await asyncio.sleep(0)  # what has arrived is handed to its connection first
-    front.pre_shutdown()
-    finishing = asyncio.ensure_future(front.shutdown(seconds))
+    if front.connections:
+        await stop.pause(LAST_WORDS_S)
+    finishing = asyncio.ensure_future(front.finish())
     urged = asyncio.ensure_future(stop.urged.wait())
-    await asyncio.wait({finishing, urged}, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({finishing, urged}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     urged.cancel()
     if not finishing.done():
         finishing.cancel()
-        await asyncio.gather(finishing, return_exceptions=True)
-        await front.shutdown(0)
+        await front.cut(within_s=CUT_S)

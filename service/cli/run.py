@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import socket
 import time
 from collections.abc import Mapping
 
 import click
-import uvloop
 
 from service.app import Application
 from service.cli import BEGAN_S
@@ -17,8 +15,7 @@ from service.cli.banner import print_banner
 from service.cli.options import Chosen, reads_config
 from service.loader import Loaded
 from service.run import Tasks
-from service.server import bind
-from service.server import run as serve
+from service.server import bind, work
 
 log = logging.getLogger("pegboard")
 
@@ -51,8 +48,7 @@ def run(chosen: Chosen, host: str | None, port: int | None) -> int:
     def announce(application: Application, sock: socket.socket) -> None:
         print_banner(application, sock, told.until_now(), took_s=time.monotonic() - BEGAN_S)
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(serve(load, tasks=tasks, listen=listen, announce=announce))
+    return work(load, tasks=tasks, listen=listen, announce=announce)
 
 
 class Told:
