@@ -177,3 +177,36 @@ def test_pasting_the_line_to_write_makes_the_fault_go_away(load: Load, toml: str
         assert fault not in load(toml).faults, f"{fault}\n---\n{toml}"
     else:
         raise AssertionError(f"faults remain\n{toml}")
+
+
+@pytest.mark.parametrize(
+    ("toml", "fix"),
+    [
+        ("plugins.database.enabled = true\nplugins.database.pol.max = 5\n", "plugins.database.pool.max = 5"),
+        ("[plugins.database]\nenabled = true\npol.max = 5\npol.min = 1\n", "pool.max = 5\npool.min = 1"),
+        ("[plugins.database]\nenabled = true\n[plugins.database.pol]\nmax = 5\n", "[plugins.database.pool]"),
+        ("[plugins.database]\nenabled = true\npol = { max = 5 }\n", "pool = { max = 5 }"),
+        ('[plugins.database]\nenabled = true\nulr = { env = "X" }\n', 'url = { env = "X" }'),
+    ],
+)
+def test_misspelt_key_is_written_again_in_the_form_it_had(load: Load, toml: str, fix: str) -> None:
+    assert [fault.fix for fault in load(toml, environ={"X": "x"}).faults] == [fix]
+
+
+@pytest.mark.parametrize(
+    ("toml", "fix"),
+    [
+        ("[plugins.auth]\nenabled = true\nsecret = 's'\n", 'issuer = "..."'),
+        ("plugins.auth.enabled = true\nplugins.auth.secret = 's'\n", 'plugins.auth.issuer = "..."'),
+        ("plugins = { auth = { enabled = true, secret = 's' } }\n", 'issuer = "..."'),
+        ("[plugins]\nauth.enabled = true\nauth.secret = 's'\n", 'auth.issuer = "..."'),
+    ],
+)
+def test_missing_key_is_written_in_the_form_of_its_table(load: Load, toml: str, fix: str) -> None:
+    assert [fault.fix for fault in load(toml).faults] == [fix]
+
+
+def test_fault_inside_a_table_that_a_variable_holds_is_the_variable_s(load: Load) -> None:
+    settings = load('[plugins.database]\nenabled = true\npool = { env = "POOL" }\n', environ={"POOL": "{ mx = 50 }"})
+    (fault,) = settings.faults
+    assert (fault.place.text, fault.fix) == ("config.toml:3", "export POOL='{ max = 50 }'")
