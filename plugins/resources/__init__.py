@@ -19,13 +19,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from plugins.resources.catalogue import CATALOGUE, read_catalogue
+from plugins.resources.handlers import IndexHandler, ItemHandler, ListHandler
+from plugins.resources.resource import Resource
+from plugins.resources.selecting import select
+from plugins.resources.statements import Below
 from service.api import DATABASE, Database, PluginError, PluginSettings, Ports, Route, Run, hookimpl
-
-from .catalogue import CATALOGUE, read_catalogue
-from .handlers import IndexHandler, ItemHandler, ListHandler
-from .resource import Resource
-from .selecting import select
-from .statements import Below
 
 MAX_LIMIT_ROWS = 10_000
 """The most that `max_limit` may be (chosen): an answer is one value in memory, here and in PostgreSQL."""
@@ -83,7 +82,7 @@ class Plugin:
 
     def __init__(self, settings: Settings, run: Run) -> None:
         self._settings = settings
-        self._say = run.say
+        self._run = run
         self._routes: tuple[Route, ...] = ()
 
     @hookimpl
@@ -93,11 +92,11 @@ class Plugin:
         body = await database.fetch_json(CATALOGUE, self._settings.schema_)
         if body is None:
             raise PluginError("the database gave no catalogue; connect to PostgreSQL itself.")
-        selection = select(read_catalogue(body), self._settings)
+        selection = select(read_catalogue(body), self._settings, plugin=self._run.name)
         if selection.faults:
             raise PluginError("\n".join(selection.faults))
         for sentence in selection.sentences:
-            self._say(sentence)
+            self._run.say(sentence)
         self._routes = tuple(declare(selection.resources, database))
         yield
 

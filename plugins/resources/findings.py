@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
-from .naming import nearest
+from plugins.resources.naming import nearest
 
 MAX_NAMES_SHOWN = 12
 
@@ -18,6 +18,8 @@ _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 class Findings:
     """Gathered while tables become resources."""
 
+    plugin: str
+    """The instance's name, in config.toml."""
     faults: list[str] = field(default_factory=list)
     """Mistakes in the settings, one sentence each, that end with the line to write; any of them stops the start."""
     sentences: list[str] = field(default_factory=list)
@@ -25,7 +27,11 @@ class Findings:
 
     def blame(self, table: str, mistake: str) -> None:
         """A fault in the settings of one table: what is wrong, then what to write."""
-        self.faults.append(f"{table_header(table)} {mistake}.")
+        self.faults.append(f"{self.header(table)} {mistake}.")
+
+    def header(self, table: str) -> str:
+        """The line above the settings of a table."""
+        return f"[plugins.{self.plugin}.table.{table if _BARE_KEY.fullmatch(table) else quoted(table)}]"
 
     def say(self, sentence: str) -> None:
         self.sentences.append(sentence)
@@ -41,11 +47,6 @@ class Findings:
                 way_out = f"write {quoted(meant)}" if meant else f"it has {listed(columns)}"
                 self.blame(table, f"{setting} names {quoted(name)}, which is no column of it; {way_out}")
         return known
-
-
-def table_header(table: str) -> str:
-    """The line above the settings of a table."""
-    return f"[plugins.resources.table.{table if _BARE_KEY.fullmatch(table) else quoted(table)}]"
 
 
 def quoted(name: str) -> str:

@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-from .kinds import OPERATORS, Unfit
-from .naming import nearest
-from .resource import Field, Order, Resource
+from plugins.resources.kinds import OPERATORS, Unfit
+from plugins.resources.naming import nearest
+from plugins.resources.resource import Field, Order, Resource
 
 RESERVED: Final = frozenset({"sort", "fields", "page", "limit", "cursor", "count", "filter"})
 """Never columns when bare; the last three mean nothing yet."""

@@ -8,11 +8,10 @@ from typing import Final
 import orjson
 from aiohttp.web import Request
 
+from plugins.resources.grammar import Fault, ListQuery, parse_item, parse_key, parse_list, parse_nothing
+from plugins.resources.resource import Resource
+from plugins.resources.statements import Below, ItemStatement, ListStatement
 from service.api import Answer, Database, Detail, InvalidRequest, NotFound
-
-from .grammar import Fault, ListQuery, parse_item, parse_key, parse_list, parse_nothing
-from .resource import Resource
-from .statements import Below, ItemStatement, ListStatement
 
 LIST_BODY: Final = (
     b',"pagination":{"page":%d,"limit":%d,"total":%d,"totalPages":%d,"hasNext":%b,"hasPrev":%b,'

@@ -24,7 +24,7 @@ from datetime import UTC, date, datetime, time
 from typing import Final, Literal
 from uuid import UUID
 
-from .catalogue import Type
+from plugins.resources.catalogue import Type
 
 SAME: Final = ("eq", "ne", "in", "nin", "null")
 ORDERED: Final = ("eq", "ne", "gt", "gte", "lt", "lte", "in", "nin", "null")

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from urllib.parse import quote
 
-from .catalogue import ForeignKey
-from .findings import Findings
-from .resource import Child, Resource
-from .shaping import SEGMENT_CHARS
+from plugins.resources.catalogue import ForeignKey
+from plugins.resources.findings import Findings
+from plugins.resources.resource import Child, Resource
+from plugins.resources.shaping import SEGMENT_CHARS
 
 
 def with_children(resources: Sequence[Resource], findings: Findings) -> tuple[Resource, ...]:

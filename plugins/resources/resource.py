@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from .catalogue import Column, Table
-from .kinds import Kind
+from plugins.resources.catalogue import Column, Table
+from plugins.resources.kinds import Kind
 
 
 @dataclass(frozen=True, slots=True)

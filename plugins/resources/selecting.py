@@ -10,15 +10,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .catalogue import Catalogue, Table
-from .findings import Findings, listed, quoted, quoted_list, table_header
-from .naming import nearest
-from .relating import with_children
-from .resource import Resource
-from .shaping import shape
+from plugins.resources.catalogue import Catalogue, Table
+from plugins.resources.findings import Findings, listed, quoted, quoted_list
+from plugins.resources.naming import nearest
+from plugins.resources.relating import with_children
+from plugins.resources.resource import Resource
+from plugins.resources.shaping import shape
 
 if TYPE_CHECKING:
-    from . import Settings
+    from plugins.resources import Settings
 
 EVERY = "*"
 """In `tables`: each table and view that has a key."""
@@ -34,14 +34,14 @@ class Selection:
     sentences: tuple[str, ...]
 
 
-def select(catalogue: Catalogue, settings: Settings) -> Selection:
-    """The resources that `settings` ask for, by name."""
-    findings = Findings()
+def select(catalogue: Catalogue, settings: Settings, *, plugin: str) -> Selection:
+    """The resources that the settings of the instance called `plugin` ask for, by name."""
+    findings = Findings(plugin)
     resources: list[Resource] = []
     if not catalogue.tables and catalogue.schema not in catalogue.schemas:
         meant = nearest(catalogue.schema, catalogue.schemas) or "..."
         findings.faults.append(
-            f"[plugins.resources] the database has no schema {quoted(catalogue.schema)}, it has "
+            f"[plugins.{plugin}] the database has no schema {quoted(catalogue.schema)}, it has "
             f"{listed(catalogue.schemas)}; write schema = {quoted(meant)}."
         )
     else:
@@ -63,16 +63,16 @@ def _check_names(catalogue: Catalogue, settings: Settings, findings: Findings) -
             meant = nearest(name, tables)
             corrected = [meant if meant and each == name else each for each in asked if each != name or meant]
             findings.faults.append(
-                f"[plugins.resources] tables names {quoted(name)}, which schema {schema} lacks, it has "
+                f"[plugins.{findings.plugin}] tables names {quoted(name)}, which schema {schema} lacks, it has "
                 f"{listed(tables)}; write tables = {quoted_list(corrected)}."
             )
     for name in settings.table:
         if name in asked or (EVERY in asked and name in tables):
             continue
         meant = nearest(name, tables if EVERY in asked else asked)
-        way_out = f"write {table_header(meant)}" if meant else "remove it"
+        way_out = f"write {findings.header(meant)}" if meant else "remove it"
         if EVERY in asked:
-            findings.say(f"{table_header(name)} changes nothing, since schema {schema} has no such table; {way_out}.")
+            findings.say(f"{findings.header(name)} changes nothing: schema {schema} has no such table; {way_out}.")
         elif name in tables:
             findings.blame(name, f"is for a table that is not served; write tables = {quoted_list([*asked, name])}")
         else:
@@ -90,7 +90,7 @@ def _chosen(catalogue: Catalogue, settings: Settings, findings: Findings) -> Ite
             else:
                 findings.say(
                     f"{table.relation} {name} has no key and is not served; name the columns that identify a row: "
-                    f"key = [...] under {table_header(name)}."
+                    f"key = [...] under {findings.header(name)}."
                 )
 
 
@@ -100,5 +100,6 @@ def _check_paths(resources: Iterable[Resource], findings: Findings) -> None:
         other = taken.setdefault(resource.path, resource.name)
         if other != resource.name:
             findings.blame(
-                resource.name, f"has the path of table {other}, {quoted(resource.path)}; write another path = ..."
+                resource.name,
+                f"has the path of table {other}, {quoted(resource.path)}; write path = {quoted(f'{resource.name}-2')}",
             )

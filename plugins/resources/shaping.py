@@ -6,14 +6,14 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from .catalogue import Table
-from .findings import Findings, listed, quoted, table_header
-from .kinds import kind_of
-from .naming import api_names, looks_secret
-from .resource import Field, Order, Resource
+from plugins.resources.catalogue import Table
+from plugins.resources.findings import Findings, listed, quoted
+from plugins.resources.kinds import kind_of
+from plugins.resources.naming import api_names, looks_secret
+from plugins.resources.resource import Field, Order, Resource
 
 if TYPE_CHECKING:
-    from . import Columns, TableSettings
+    from plugins.resources import Columns, TableSettings
 
 DEFAULT_LIMIT = 10
 """Rows a page, where neither client nor operator says."""
@@ -21,8 +21,8 @@ DEFAULT_LIMIT = 10
 SEGMENT_CHARS = "!$&'()*+,;=:@"
 """What stands unescaped in a path segment beside letters, digits and `-._~` (RFC 3986, section 3.3)."""
 
-IMPOSSIBLE_IN_SEGMENT = frozenset("{}/")
-"""What would be read as a placeholder or as two segments."""
+PLACEHOLDER_CHARS = frozenset("{}")
+"""What routes read as a placeholder."""
 
 
 def shape(table: Table, options: TableSettings, findings: Findings) -> Resource | None:
@@ -41,13 +41,19 @@ def shape(table: Table, options: TableSettings, findings: Findings) -> Resource 
     limit = min(DEFAULT_LIMIT, options.max_limit) if options.limit is None else options.limit
     if limit > options.max_limit:
         findings.blame(table.name, f"limit {limit} is over max_limit {options.max_limit}; write max_limit = {limit}")
-    path = table.name if options.path is None else options.path
-    if path in (".", "..") or not path.isprintable() or IMPOSSIBLE_IN_SEGMENT.intersection(path):
-        findings.blame(table.name, f"{quoted(path)} cannot be a segment of a path; write path = ... without / and {{}}")
+    if options.path is not None and (not _is_segment(options.path) or "/" in options.path):
+        findings.blame(table.name, f"path {quoted(options.path)} is not one segment; write one without / and {{}}")
     if len(findings.faults) > faults_before:
         return None
     if not fields:
         findings.say(f"{table.relation} {table.name} is not served, since none of its columns may be shown.")
+        return None
+    path = options.path or table.name
+    if not _is_segment(path):
+        findings.say(
+            f"{table.relation} {table.name} is not served, since no path can hold its name; write path = ... under "
+            f"{findings.header(table.name)}."
+        )
         return None
     has_items = bool(key) and _fits_url(key, visible)
     if not has_items:
@@ -86,7 +92,7 @@ def _visible(table: Table, options: TableSettings, findings: Findings) -> list[s
             shown = [name for name in shown if name not in secret]
             findings.say(
                 f"{table.name}: {listed(secret)} hidden, because of the name; to show it, name it in fields = [...] "
-                f"under {table_header(table.name)}."
+                f"under {findings.header(table.name)}."
             )
     forbidden = [name for name in shown if not table.columns[name].is_readable]
     if forbidden:
@@ -117,6 +123,10 @@ def _key(
         return asked
     keys = [tuple(readable[name] for name in key) for key in table.keys if readable.keys() >= set(key)]
     return next((key for key in keys if _fits_url(key, visible)), keys[0] if keys else ())
+
+
+def _is_segment(text: str) -> bool:
+    return text not in (".", "..") and text.isprintable() and not PLACEHOLDER_CHARS.intersection(text)
 
 
 def _fits_url(key: tuple[Field, ...], visible: Collection[str]) -> bool:

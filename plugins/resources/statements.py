@@ -14,9 +14,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from .catalogue import Column, Table, Type
-from .grammar import Filter, ListQuery
-from .resource import Child, Field, Order, Resource
+from plugins.resources.catalogue import Column, Table, Type
+from plugins.resources.grammar import Filter, ListQuery
+from plugins.resources.resource import Child, Field, Order, Resource
 
 Argument = str | int | Sequence[str]
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Protocol
 
 import asyncpg
@@ -53,11 +55,17 @@ ITEMS = table(
 )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
+def build() -> SimpleNamespace:
+    """`build.column(...)`, `build.table(...)`, `build.catalogue(...)`: a database made by hand."""
+    return SimpleNamespace(column=column, table=table, catalogue=catalogue)
+
+
+@pytest.fixture(scope="session")
 def items() -> Resource:
     """A resource with a field of each common kind; `password` is hidden."""
     settings = Settings.model_validate({"tables": ["items"], "table": {"items": {"hidden": "password"}}})
-    selection = select(catalogue(ITEMS), settings)
+    selection = select(catalogue(ITEMS), settings, plugin="resources")
     assert not selection.faults
     return selection.resources[0]
 
@@ -93,6 +101,12 @@ class Api:
         assert status == 400, body
         assert body["error"]["code"] == "VALIDATION_ERROR"
         return [(detail["field"], detail["message"]) for detail in body["error"]["details"]]
+
+
+@pytest.fixture(scope="session")
+def awkward_sql() -> str:
+    """A schema with whatever a stranger's database may have in it."""
+    return Path(__file__).with_name("awkward.sql").read_text(encoding="utf-8")
 
 
 @pytest.fixture

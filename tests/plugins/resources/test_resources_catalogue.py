@@ -1,0 +1,100 @@
+"""One query reads an awkward schema into values, and what it reads can be served."""
+
+from __future__ import annotations
+
+import asyncpg
+import pytest_asyncio
+
+from plugins.resources.catalogue import CATALOGUE, Catalogue, ForeignKey, Type, read_catalogue
+
+
+@pytest_asyncio.fixture
+async def awkward(make_database, awkward_sql) -> Catalogue:
+    connection = await asyncpg.connect(make_database(awkward_sql))
+    try:
+        return read_catalogue((await connection.fetchval(CATALOGUE, "public")).encode())
+    finally:
+        await connection.close()
+
+
+async def test_catalogue_knows_every_relation_by_kind(awkward):
+    assert {name: table.relation for name, table in awkward.tables.items() if table.relation != "table"} == {
+        "events": "partitioned table",
+        "happy": "view",
+        "totals": "materialised view",
+    }
+    assert [name for name, table in awkward.tables.items() if table.is_partition] == ["events_2026"]
+    assert awkward.schemas == ("public",)
+
+
+async def test_catalogue_keeps_names_order_and_comments_as_they_are(awkward):
+    sizes = awkward.tables["Größe & Maß"]
+    assert list(sizes.columns)[:6] == ["ID", "select", "page", "limit", "sort", "Länge (cm)"]
+    assert sizes.comment == 'Sizes; "quoted"'
+    assert sizes.columns["page"].comment == "Where it stands"
+    assert len(awkward.tables["wide"].columns) == 60
+    assert awkward.tables["nothing"].columns == {}
+
+
+async def test_catalogue_knows_what_writes_and_reads_a_column(awkward):
+    columns = awkward.tables["kinds"].columns
+    assert (columns["id"].identity, columns["by_default"].identity, columns["small"].identity) == (
+        "always",
+        "by default",
+        None,
+    )
+    assert (columns["doubled"].is_generated, columns["doubled"].default) == (True, None)
+    assert (columns["small"].is_generated, columns["small"].default) == (False, "3")
+    assert (columns["id"].is_nullable, columns["small"].is_nullable) == (False, True)
+
+
+async def test_catalogue_follows_domains_and_lists_labels(awkward):
+    columns = awkward.tables["kinds"].columns
+    assert columns["pos"].type == columns["spos"].type == Type("pg_catalog", "int4")
+    assert (columns["pos"].is_nullable, columns["spos"].is_nullable) == (True, False)
+    assert columns["feeling"].type == Type("public", "mood", labels=("sad", "so, so", "happy"))
+    assert columns["feelings"].type == Type("public", "_mood", is_array=True)
+
+
+async def test_catalogue_has_keys_primary_first_then_unique_ones_without_nulls(awkward):
+    tables = awkward.tables
+    assert tables["parts"].keys == (("maker", "code"),)
+    assert tables["only_unique"].keys == (("b",), ("c", "b"))
+    assert tables["pages"].keys == (("slug",),)
+    assert tables["keyless"].keys == tables["happy"].keys == ()
+
+
+async def test_catalogue_has_foreign_keys_in_their_own_order_of_columns(awkward):
+    (stock,) = awkward.tables["stock"].foreign_keys
+    assert stock == ForeignKey("stock_maker_code_fkey", ("maker", "code"), "parts", ("maker", "code"))
+    assert [key.columns for key in awkward.tables["shipments"].foreign_keys] == [
+        ("from_address_id",),
+        ("to_address_id",),
+    ]
+    assert [key.target for key in awkward.tables["staff"].foreign_keys] == ["staff"]
+    assert [key.target for key in awkward.tables["event_notes"].foreign_keys] == ["events"]
+
+
+async def test_catalogue_says_which_columns_the_role_may_read(make_database):
+    url = make_database("CREATE TABLE a (id int PRIMARY KEY, open text, closed text)")
+    connection = await asyncpg.connect(url)
+    try:
+        async with connection.transaction():
+            await connection.execute(
+                "CREATE ROLE reader; GRANT SELECT (id, open) ON a TO reader; SET LOCAL ROLE reader"
+            )
+            body = await connection.fetchval(CATALOGUE, "public")
+            await connection.execute("RESET ROLE; REVOKE ALL ON a FROM reader; DROP ROLE reader")
+    finally:
+        await connection.close()
+    columns = read_catalogue(body.encode()).tables["a"].columns
+    assert [name for name, column in columns.items() if not column.is_readable] == ["closed"]
+
+
+async def test_schema_that_is_not_there_has_no_tables(make_database):
+    connection = await asyncpg.connect(make_database("CREATE SCHEMA shop"))
+    try:
+        catalogue = read_catalogue((await connection.fetchval(CATALOGUE, "nowhere")).encode())
+    finally:
+        await connection.close()
+    assert (catalogue.tables, catalogue.schemas) == ({}, ("public", "shop"))

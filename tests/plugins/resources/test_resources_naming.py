@@ -1,0 +1,60 @@
+"""Names of the database and of the API."""
+
+from __future__ import annotations
+
+import pytest
+
+from plugins.resources.naming import api_names, camel_case, looks_secret, nearest
+
+
+@pytest.mark.parametrize(
+    ("name", "camel"),
+    [
+        ("created_at", "createdAt"),
+        ("id", "id"),
+        ("USER_ID", "userId"),
+        ("CreatedAt", "createdAt"),
+        ("ID", "id"),
+        ("HTTPServer", "httpServer"),
+        ("_id", "_id"),
+        ("__meta_data", "__metaData"),
+        ("type_", "type"),
+        ("address_1", "address1"),
+        ("Order Date", "orderDate"),
+        ("price ($)", "price"),
+        ("größe_maß", "größeMaß"),
+        ("a_ä", "aÄ"),
+        ("_", "_"),
+        ("🙂", "🙂"),
+        ("alreadyCamel", "alreadyCamel"),
+        ("a" * 60 + "_ΐ", "a" * 60 + "_ΐ"),  # its capital would be longer than PostgreSQL takes
+    ],
+)
+def test_camel_case_joins_words(name, camel):
+    assert camel_case(name) == camel
+
+
+def test_columns_that_meet_in_camel_case_keep_their_own_names():
+    assert api_names(["a_b", "aB", "a_c"], in_camel_case=True) == {"a_b": "a_b", "aB": "aB", "a_c": "aC"}
+    assert api_names(["a_b"], in_camel_case=False) == {"a_b": "a_b"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["password", "passwd", "user_password", "passwordHash", "client_secret", "token", "reset_token", "accessToken",
+     "authtoken", "api_key", "apikey", "APIKey", "password_hash", "email_hash", "SECRET"],
+)  # fmt: skip
+def test_name_of_a_secret_looks_like_one(name):
+    assert looks_secret(name)
+
+
+@pytest.mark.parametrize("name", ["id", "hash", "tokenizer", "tokens", "passage", "key", "keyboard", "hashtag"])
+def test_other_names_do_not(name):
+    assert not looks_secret(name)
+
+
+def test_nearest_is_what_was_meant_or_none():
+    assert nearest("emial", ["id", "email"]) == "email"
+    assert nearest("created_at", ["createdAt", "id"]) == "createdAt"
+    assert nearest("xyz", ["id", "email"]) is None
+    assert nearest("email" * 100, ["email" * 100]) is None

@@ -1,0 +1,97 @@
+"""The same shape of query is the same SQL, and no value ever is part of it."""
+
+from __future__ import annotations
+
+from plugins.resources import Settings
+from plugins.resources.catalogue import Column, ForeignKey, Type
+from plugins.resources.grammar import ListQuery, parse_list
+from plugins.resources.selecting import select
+from plugins.resources.statements import Below, ItemStatement, ListStatement
+
+
+def plan(query, resource):
+    faults = []
+    parsed = parse_list(query, resource, faults)
+    assert faults == []
+    return ListStatement(resource).plan(parsed)
+
+
+def test_same_shape_is_the_same_text_whatever_the_values_and_their_order(items):
+    sql, arguments = plan("price[lt]=9&name=a&state[in]=ok&page=2&limit=20&sort=-price", items)
+    other_sql, other_arguments = plan("sort=-price&state[in]=sad,ok,happy&name=b'--&limit=7&price[lt]=-1", items)
+    assert sql == other_sql
+    assert arguments == [20, 20, "a", "9", ("ok",)]
+    assert other_arguments == [7, 0, "b'--", "-1", ("sad", "ok", "happy")]
+
+
+def test_fields_in_any_order_are_the_same_text(items):
+    assert plan("fields=id,name", items)[0] == plan("fields=name,id", items)[0]
+
+
+def test_plain_list_is_one_text_made_once(items):
+    statement = ListStatement(items)
+    first, second = ListQuery(page=1), ListQuery(page=2, limit=5)
+    assert statement.plan(first)[0] is statement.plan(second)[0]
+    assert statement.plan(second)[1] == [5, 5]
+
+
+def test_no_value_is_part_of_the_text(items):
+    for operator in ("eq", "ne", "gt", "in", "nin", "contains", "startswith", "endswith"):
+        sql, arguments = plan(f"name[{operator}]=NEEDLE'%_", items)
+        assert "NEEDLE" not in sql
+        assert "NEEDLE" in str(arguments)
+
+
+def test_pattern_takes_every_character_as_itself(items):
+    assert plan(r"name[contains]=50%25_\x", items)[1][-1] == r"%50\%\_\\x%"
+    assert plan("name[startswith]=a", items)[1][-1] == "a%"
+    assert plan("name[endswith]=a", items)[1][-1] == "%a"
+
+
+def test_names_from_the_catalogue_are_quoted(build):
+    table = build.table('ta"ble', build.column('i"d', "int4"), build.column("'; --", "int4"))
+    settings = Settings.model_validate({"tables": ['ta"ble'], "table": {'ta"ble': {"names": "as-is"}}})
+    (resource,) = select(build.catalogue(table), settings, plugin="resources").resources
+    sql = ItemStatement(resource).sql(None)
+    assert 't."i""d" AS "i""d"' in sql
+    assert '''t."'; --" AS "'; --"''' in sql
+    assert 'FROM "public"."ta""ble" t WHERE t."i""d" = $1::text::"pg_catalog"."int4"' in sql
+
+
+def test_pattern_is_matched_under_a_collation_that_can_and_without_padding(build):
+    table = build.table(
+        "things",
+        build.column("id", "int4"),
+        build.column("vague", "text", is_deterministic=False),
+        build.column("padded", "bpchar"),
+        Column("either", Type("extensions", "citext")),
+    )
+    settings = Settings.model_validate({"tables": ["things"]})
+    (resource,) = select(build.catalogue(table), settings, plugin="resources").resources
+    assert 't."vague" COLLATE "C" LIKE $3::text' in plan("vague[contains]=x", resource)[0]
+    assert 't."padded"::text LIKE $3::text' in plan("padded[contains]=x", resource)[0]
+    assert 't."either" = $3::text::"extensions"."citext"' in plan("either=x", resource)[0]
+
+
+def test_child_is_tied_to_the_parent_by_its_key_or_by_what_the_foreign_key_refers_to(build):
+    parent = build.table("pages", build.column("id", "int8"), build.column("title"))
+    child = build.table(
+        "visits",
+        build.column("id", "int4"),
+        build.column("page_id", "int4"),
+        build.column("page_title"),
+        foreign_keys=(
+            ForeignKey("a", ("page_id",), "pages", ("id",)),
+            ForeignKey("b", ("page_title",), "pages", ("title",)),
+        ),
+    )
+    settings = Settings.model_validate({"tables": ["*"]})
+    pages, _ = select(build.catalogue(parent, child), settings, plugin="resources").resources
+    by_id, by_title = (Below(pages, child) for child in pages.children)
+    assert by_id.conditions == ('t."page_id" = $1::text::"pg_catalog"."int8"',)
+    assert by_title.conditions == (
+        't."page_title" = (SELECT p."title" FROM "public"."pages" p WHERE p."id" = $1::text::"pg_catalog"."int8")',
+    )
+    sql, arguments = ListStatement(pages.children[0].resource, by_id).plan(ListQuery(limit=10), ["7"])
+    assert "LIMIT $2::int + 1 OFFSET $3::bigint" in sql
+    assert arguments == ["7", 10, 0]
