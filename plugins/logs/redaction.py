@@ -36,7 +36,7 @@ LONGEST_SEARCHED = 4 * LONGEST_TEXT
 
 _USERINFO = re.compile(r"(?<=://)[^/?#@\s\"']*@")
 _CREDENTIALS = re.compile(r"\b(basic|bearer)\s+[^\s\"',;]+", re.IGNORECASE)
-_NAME = re.compile(r"[^=;]+(?==)")
+_NAME = re.compile(r"[^=;?]+(?==)")
 
 
 class Redaction:
@@ -46,7 +46,7 @@ class Redaction:
         every = (*SECRET_HEADERS, *SECRET_PARAMETERS, *names)
         self._names = frozenset(_squash(name) for name in every)
         spelled = "|".join(r"[-_]?".join(map(re.escape, name)) for name in sorted(self._names, key=len, reverse=True))
-        self._suspect = re.compile(rf"[?&;](?:[^=&;%]*%|{spelled})", re.IGNORECASE)
+        self._suspect = re.compile(rf"[?&;](?:[^=&;%]*%|{spelled})")  # of lower-case text: twice as quick
         self._assigned = re.compile(
             rf"(?<![a-z0-9])((?:{spelled})(?:\[\w+\])?[\"']?\s*[=:]\s*)"
             r"(?:\"[^\"\r\n]*\"|'[^'\r\n]*'|(?:(?:basic|bearer|digest|negotiate)\s+)?[^\s\"'&,)}\]]+)",
@@ -65,7 +65,7 @@ class Redaction:
         """
         if "://" in target:
             target = _USERINFO.sub(f"{MASK}@", target)
-        if "?" not in target or self._suspect.search(target) is None:
+        if "?" not in target or self._suspect.search(target.lower()) is None:
             return target
         path, _, query = target.partition("?")
         return f"{path}?{'&'.join(map(self._mask_pair, query.split('&')))}"
@@ -106,7 +106,7 @@ class Redaction:
         return pair if end is None else f"{pair[:end]}={MASK}"
 
     def _end_of_secret_name(self, pair: str) -> int | None:
-        """Where the `=` behind the first secret name in `name=value` stands. `;` separates too, for those who do."""
+        """Where the `=` behind the first secret name in `name=value` stands, or in what a value has of that form."""
         for name in _NAME.finditer(pair):
             if self.hides(unquote(name[0]).partition("[")[0]):
                 return name.end()
