@@ -85,13 +85,17 @@ def deadline(seconds: float) -> Iterator[None]:
 def take_folder(folder: Path) -> int:
     """The folder's lock, as a descriptor that the server inherits: held until its last process has ended.
 
-    A server that was left behind is stopped first.
+    A server that was left behind is stopped first. With the lock, a postmaster.pid is known to be stale, even if its
+    number belongs to another process now, as it easily does in a container.
     """
+    data = folder / "data"
     lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        stop_leftover(folder / "data")
+        left = server_in(data)
+        if left is not None:
+            os.kill(left, signal.SIGINT)
         try:
             with deadline(LEFTOVER_WAIT_S):
                 fcntl.flock(lock, fcntl.LOCK_EX)
@@ -99,22 +103,31 @@ def take_folder(folder: Path) -> int:
             raise Failed(
                 f"A PostgreSQL server that was left behind in {folder} does not end: stop it by hand."
             ) from None
+    stranger = server_in(data)
+    if stranger is not None:
+        raise Failed(f"A PostgreSQL server that was started by hand, process {stranger}, uses {data}: stop it.")
+    (data / "postmaster.pid").unlink(missing_ok=True)
     return lock
 
 
-def stop_leftover(data: Path) -> None:
-    """Ask for a fast shutdown of the server in `data`, unless its number was given to another process since."""
+def server_in(data: Path) -> int | None:
+    """The process that postmaster.pid names, if it is a server in `data` and not one that got its number since."""
     with suppress(OSError, ValueError, IndexError):
         pid = int((data / "postmaster.pid").read_text().splitlines()[0])
-        if os.fsencode(data) in command_of(pid):
-            os.kill(pid, signal.SIGINT)
+        if os.fsencode(data) in traces_of(pid):
+            return pid
+    return None
 
 
-def command_of(pid: int) -> bytes:
-    """The command line of a process."""
-    with suppress(FileNotFoundError):
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    return subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, check=False).stdout  # noqa: S603, S607  # macOS has no /proc
+def traces_of(pid: int) -> bytes:
+    """The command line of a process and, where that may be seen, its folder."""
+    process = Path(f"/proc/{pid}")
+    if not Path("/proc/self").exists():  # macOS
+        return subprocess.run(["ps", "-ww", "-o", "command=", "-p", str(pid)], capture_output=True, check=False).stdout  # noqa: S603, S607
+    traces = (process / "cmdline").read_bytes()
+    with suppress(OSError):
+        traces += os.fsencode((process / "cwd").readlink())
+    return traces
 
 
 # --- an ordinary user
@@ -268,6 +281,10 @@ class Log:
             self._file.write(lines)
             self._file.flush()
             self._size_bytes += len(lines)
+
+    def close(self) -> None:
+        with suppress(OSError):
+            self._file.close()
 
 
 class Server:
