@@ -149,7 +149,7 @@ class Resolver:
             return content.decode().rstrip("\r\n")
         except FileNotFoundError:
             if "default" not in reference:
-                self._fault(source, f"there is no file {file}", f"echo ... > {file}", at)
+                self._fault(source, f"there is no file {name} in {self._folder}", f"echo ... > {name}", at)
             return None
         except UnicodeDecodeError:
             self._fault(source, f"the file {name} is not UTF-8", f"iconv -t UTF-8 {name}", at)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from copy import deepcopy
 from dataclasses import replace
 
 from service.settings.annotations import field_names, inner, kinds, samples
 from service.settings.checking import Error, drop, get, put
 from service.settings.fixing import line_for, safe, secret_reference
+from service.settings.merging import Text
 from service.settings.references import Source
 from service.settings.spelling import Path_, dotted, looks_secret, nearest, toml
 from service.settings.subject import Subject
@@ -46,7 +46,7 @@ def _whole(subject: Subject, error: Error, source: Source) -> str:
         length for length in range(len(error.path), -1, -1) if error.path[:length] in subject.resolver.sources
     )
     top, below = error.path[:length], error.path[length:]
-    whole: dict[str, object] = {"value": deepcopy(get(subject.data, top))}
+    whole: dict[str, object] = {"value": _silent(get(subject.data, top))}
     annotation = subject.annotation(error.path)
     value = get(subject.data, error.path)
     path: Path_ = ("value", *below)
@@ -63,6 +63,15 @@ def _whole(subject: Subject, error: Error, source: Source) -> str:
     return line_for(source, source.path, safe(whole["value"], subject.named(top), subject.annotation(top)))
 
 
+def _silent(value: object) -> object:
+    """`value` without its texts, which are nobody's business."""
+    if isinstance(value, dict):
+        return {key: _silent(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_silent(item) for item in value]
+    return "..." if isinstance(value, str) else value
+
+
 def renaming(subject: Subject, error: Error, guess: str) -> str:
     """The line to write for a key that is misspelt, with its value where that passes under the right name."""
     source, written = subject.written(error.path)
@@ -72,17 +81,20 @@ def renaming(subject: Subject, error: Error, guess: str) -> str:
     parent, model = subject.holder(error.path)
     field = model.model_fields[field_names(model)[guess]] if model and guess in field_names(model) else None
     if field is None:  # a key that every plugin's table has
-        return _renamed(subject, error, target_written, source.raw, None)
+        return _renamed(subject, error, target_written, subject.raw(error.path), None)
     annotation = inner(parent, guess)
     if subject.is_secret(target, annotation) or looks_secret(str(error.path[-1])):
         reference = "..." if source.layer.document is None else secret_reference(subject.named(target))
         return _renamed(subject, error, target_written, reference, annotation)
     data = get(subject.data, error.path)
-    for value in (data, *samples(annotation, field)):
-        if isinstance(data, dict | list) or subject.passes(target, value, without=error.path):
-            kept = source.raw if value is data and source.raw is not None else value
-            return _renamed(subject, error, target_written, kept, annotation)
-    return _renamed(subject, error, target_written, data, annotation)
+    is_typed = source.layer.name.startswith("--set") and isinstance(source.raw, Text)
+    is_seen = is_typed or source.layer.document is not None  # what a variable holds is never repeated
+    if is_seen and (isinstance(data, dict | list) or subject.passes(target, data, without=error.path)):
+        return _renamed(subject, error, target_written, subject.raw(error.path), annotation)
+    for value in samples(annotation, field):
+        if subject.passes(target, value, without=error.path):
+            return _renamed(subject, error, target_written, value, annotation)
+    return _renamed(subject, error, target_written, "...", annotation)
 
 
 def _renamed(subject: Subject, error: Error, target: Path_, value: object, annotation: object) -> str:
@@ -111,7 +123,7 @@ def _candidates(subject: Subject, error: Error, annotation: object) -> Iterator[
         guess = nearest(str(get(subject.data, error.path)), [c for c in samples(annotation) if isinstance(c, str)])
         yield from [guess] if guess else []
     value = get(subject.data, error.path)
-    if error.kind in WRONG_KIND:
+    if error.kind in WRONG_KIND and not subject.is_outside(subject.written(error.path)[0]):
         yield from _coerced(value)
     yield from [error.context[bound] for bound in ("ge", "le") if bound in error.context]
     model = subject.holder(error.path)[1]

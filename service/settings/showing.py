@@ -155,8 +155,10 @@ def _origin(value: object, source: Source | None) -> tuple[str, str, int | None]
     text = place.text
     if source.reference is not None:
         kind, name = source.reference
-        unset = kind == "default" or value is None
-        text += f" (default, {name} is not set)" if unset else f" ({KINDS[kind]} {name})"
+        if kind == "default":
+            text += f" (default, {name} is not set)"
+        else:
+            text += f" ({name} is not set)" if value is None else f" ({KINDS[kind]} {name})"
     return text, source.layer.name, place.line if source.layer.document else None
 
 

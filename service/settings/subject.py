@@ -72,6 +72,20 @@ class Subject:
             if below[: len(path)] == path and source.raw is not None and self.resolver.sources[below[:-1]].raw is None:
                 yield below, source.raw
 
+    def raw(self, path: Path_) -> object:
+        """What is at `path` as its layer has it: with its references, and without what other layers add."""
+        source = self.resolver.sources[path]
+        if source.raw is not None:
+            return source.raw
+        below = [child for child in self.resolver.sources if len(child) == len(path) + 1 and child[:-1] == path]
+        return {
+            str(child[-1]): self.raw(child) for child in below if self.resolver.sources[child].layer is source.layer
+        }
+
+    def is_outside(self, source: Source) -> bool:
+        """Whether the value comes from a variable, an option or another file: such values are never repeated."""
+        return source.layer.document is None or (source.reference is not None and source.reference[0] != "default")
+
     def holder(self, path: Path_) -> tuple[object, type[BaseModel] | None]:
         """The type around `path`, and its model."""
         parent = inside(self.model, path[:-1]) if path[:-1] else self.model

@@ -206,6 +206,24 @@ def test_missing_key_is_written_in_the_form_of_its_table(load: Load, toml: str, 
     assert [fault.fix for fault in load(toml).faults] == [fix]
 
 
+@pytest.mark.parametrize(
+    "toml",
+    [
+        'pol = { max = { env = "X" } }',
+        'pol.max = { env = "X" }',
+        '[plugins.database.pol]\nmax = { env = "X" }',
+        'pool = { env = "X" }',
+        'pool = { max = { env = "X" } }',
+        'embedded = { env = "X", default = true }',
+        'ulr = { env = "X" }',
+    ],
+)
+def test_what_a_referenced_variable_holds_is_never_repeated(load: Load, toml: str) -> None:
+    settings = load(f"[plugins.database]\nenabled = true\n{toml}\n", environ={"X": CANARY})
+    assert settings.faults
+    assert CANARY not in "\n".join([str(fault) for fault in settings.faults])
+
+
 def test_fault_inside_a_table_that_a_variable_holds_is_the_variable_s(load: Load) -> None:
     settings = load('[plugins.database]\nenabled = true\npool = { env = "POOL" }\n', environ={"POOL": "{ mx = 50 }"})
     (fault,) = settings.faults
