@@ -23,7 +23,7 @@ CORE = "service"
 """Whose ports need not be listed: the core's own."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # with slots, PortKey[Type]("name") would raise TypeError (Python 3.11)
 class PortKey(Generic[T]):
     """Name and type of a port: `DATABASE: PortKey[Database] = PortKey("database")`."""
 

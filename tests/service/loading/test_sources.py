@@ -15,7 +15,7 @@ import pytest
 import plugins as own_plugins
 from service.sources import find_sources
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 BUILT_IN = {module.name for module in pkgutil.iter_modules(own_plugins.__path__)}
 
 
