@@ -1,0 +1,51 @@
+"""Every file in examples/ does what its head says, as an operator would use it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.api import Answer, Route, hookimpl
+from service.errors import SettingsError
+from service.testing.service import MakeService
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+CONFIG: dict[str, Any] = {"service": {"plugin_dirs": [str(EXAMPLES)]}}
+
+
+class Hello:
+    """Stands for a module with a plugin that has a route."""
+
+    class Plugin:
+        @hookimpl
+        def routes(self) -> Iterable[Route]:
+            yield Route("GET", "hello", lambda request: Answer.json({"message": "Hello"}), name="hello")
+
+
+async def test_maintenance_closes_the_routes_that_are_named_and_no_other(make_service: MakeService) -> None:
+    settings = CONFIG | {"plugins": {"maintenance": {"retry_after": "90s"}}, "routes": {"hello": {"maintenance": True}}}
+    service = await make_service(["maintenance", "health", Hello], settings)
+    closed = await service.client.get("/api/v1/hello")
+    assert closed.status == 503
+    assert closed.headers["Retry-After"] == "90"
+    assert (await closed.json())["error"]["code"] == "MAINTENANCE"
+    assert (await service.client.get("/health/live")).status == 200
+
+
+async def test_maintenance_costs_an_open_route_nothing(make_service: MakeService) -> None:
+    service = await make_service(["maintenance", Hello], CONFIG)
+    plan = service.application.table.plan("hello")
+    assert plan is not None
+    assert plan.steps == ()
+    assert (await service.client.get("/api/v1/hello")).status == 200
+
+
+async def test_maintenance_takes_true_or_a_table_and_nothing_else(make_service: MakeService) -> None:
+    for right in (True, {"closed": True}):
+        service = await make_service(["maintenance", Hello], CONFIG | {"routes": {"hello": {"maintenance": right}}})
+        assert (await service.client.get("/api/v1/hello")).status == 503
+    with pytest.raises(SettingsError, match="true or false"):
+        await make_service(["maintenance", Hello], CONFIG | {"routes": {"hello": {"maintenance": "yes"}}})
