@@ -58,10 +58,15 @@ class Connection(RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self._serving = self._task_handler
+        if self._serving is not None:
+            self._serving.add_done_callback(self._served)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         super().connection_lost(exc)
         self._gone.set()
+
+    def _served(self, _: asyncio.Task[None]) -> None:
+        self._serving = None  # how it ended holds the frame that holds this: a cycle, and the last request in it
 
     async def end(self) -> None:
         """Answer the request that is being handled, if there is one, and close; returns when all of it is sent."""
