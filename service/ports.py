@@ -73,13 +73,20 @@ class Ports:
         return self._offers(key, self._requires | self._uses, "uses")
 
     def provide(self, key: PortKey[T], port: T) -> None:
-        """Offer the port to others. Raises PluginError if the plugin does not list it in `provides`."""
+        """Offer the port to others. Raises PluginError if the plugin does not list it in `provides`, has provided it
+        already (unless `key.many`), or if it is the core's."""
         if key not in self._provides:
             raise PluginError(
                 f"plugin {self._owner} provides the port {key.name} without saying so; "
                 f"write provides = ({key.name.upper()},) in its class Plugin."
             )
-        self._shelf.setdefault(key.name, []).append((self._owner, port))
+        offers = self._shelf.setdefault(key.name, [])
+        owners = [owner for owner, _ in offers]
+        if CORE in owners:
+            raise PluginError(f"plugin {self._owner}: the port {key.name} is the core's own; give yours another name.")
+        if self._owner in owners and not key.many:
+            raise PluginError(f"plugin {self._owner} provides the port {key.name} twice; provide it once.")
+        offers.append((self._owner, port))
 
     def _offers(self, key: PortKey[T], listed: frozenset[PortKey[Any]], attribute: str) -> list[T]:
         offers = self._shelf.get(key.name, [])
