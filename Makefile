@@ -20,7 +20,7 @@ lint: .venv/test
 	$(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
 
 bench: .venv/test
-	@exec $(BIN)/python -m bench $(BENCH)
+	@exec $(BIN)/python bench/run.py $(BENCH)
 
 # Empty files that are younger than what says what to install.
 .venv/embedded: setup.cfg pyproject.toml | .venv/bin/python

@@ -53,5 +53,6 @@ def check(chosen: Chosen, *, with_off: bool, as_json: bool) -> int:
 def summary(loaded: Loaded) -> str:
     """`ok: config.toml in environment development, 4 plugins on: database, resources, health, logs`"""
     names = [plugged.name for plugged in loaded.plugins]
-    on = f"{len(names)} plugins on: {', '.join(names)}" if names else "no plugin is on"
+    count = "1 plugin" if len(names) == 1 else f"{len(names)} plugins"
+    on = f"{count} on: {', '.join(names)}" if names else "no plugin on"
     return f"ok: {loaded.settings.config_path} in environment {loaded.settings.environment}, {on}"
