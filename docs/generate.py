@@ -54,8 +54,8 @@ def page(title: str, introduction: str, sections: Iterable[str]) -> str:
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     """A Markdown table; line breaks in cells become spaces."""
-    lines = [list(head), *rows]
-    lines.insert(1, ["---"] * len(lines[0]))
+    titles = list(head)
+    lines = [titles, ["---"] * len(titles), *rows]
     return "\n".join([f"| {' | '.join([as_cell(text) for text in row])} |" for row in lines])
 
 

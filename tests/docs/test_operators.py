@@ -1,0 +1,126 @@
+"""docs/operators.md: its settings are accepted, its tables are complete, its messages are what is printed."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from plugins.logs.redaction import Redaction
+from plugins.logs.tokens import compile_format
+from service import cli
+from service.cli import exits
+from service.testing.postgres import PostgresServer
+from service.testing.service import MakeService
+
+PAGE = "operators.md"
+
+Blocks = Callable[[str, str], list[str]]
+Rows = Callable[[str, str], list[list[str]]]
+Starts = Callable[..., str]
+
+WITH_DATABASE = '[plugins.database]\nenabled = true\nurl = { env = "DATABASE_URL" }\n'
+
+
+@pytest.fixture
+def start_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Starts:
+    """`start_fails(toml, arguments...)`: what `pegboard run` prints where it cannot start."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("DATABASE_URL", "PEGBOARD_ENV", "PEGBOARD_CONFIG", "PORT"):
+        monkeypatch.delenv(name, raising=False)
+
+    def start(toml: str, *arguments: str, environ: Mapping[str, str] | None = None) -> str:
+        Path("config.toml").write_text(toml)
+        for name, value in (environ or {}).items():
+            monkeypatch.setenv(name, value)
+        assert cli.main(["run", "--port", "0", *arguments]) in (exits.StartError.exit_code, 69)
+        return capfd.readouterr().err.strip()
+
+    return start
+
+
+def test_every_fragment_of_settings_is_accepted(
+    blocks: Blocks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DATABASE_URL", "postgresql://localhost/shop")
+    Path("database-url").write_text("postgresql://localhost/shop\n")
+    for block in blocks(PAGE, "tested: toml"):
+        Path("config.toml").write_text(block)
+        environments = re.findall(r"\[env\.(\w+)", block)
+        for environment in ("development", *environments):
+            assert cli.main(["check", "--env", environment]) == 0, capsys.readouterr().err + block
+
+
+def test_tokens_of_the_log_are_all_there(rows: Rows) -> None:
+    with pytest.raises(ValueError, match="tokens are") as refused:
+        compile_format(":nope", Redaction(), str)
+    there = set(re.findall(r":[\w-]+(?:\[NAME\])?", str(refused.value).partition("the tokens are")[2]))
+    assert {row[0] for row in rows(PAGE, "tested: tokens")} == there
+
+
+async def test_json_log_has_the_fields_that_are_shown(
+    make_service: MakeService, blocks: Blocks, capfd: pytest.CaptureFixture[str]
+) -> None:
+    service = await make_service(["logs", "health"])
+    await service.client.get("/health/live?token=abcd")
+    await service.stop()
+    printed = json.loads(capfd.readouterr().out.splitlines()[0])
+    shown = json.loads(blocks(PAGE, "tested: log line")[0])
+    assert list(printed) == list(shown)
+    assert printed["url"].endswith("?token=***")
+
+
+def test_exit_codes_are_all_there(rows: Rows) -> None:
+    there = re.findall(r"^    (\d+) ", exits.__doc__ or "", re.MULTILINE)
+    assert [row[0] for row in rows(PAGE, "tested: exit codes")] == there
+
+
+def test_messages_of_a_failed_start_are_those_of_the_table(
+    start_fails: Starts, rows: Rows, postgres: PostgresServer
+) -> None:
+    url = postgres.url()
+    taken = socket.create_server(("127.0.0.1", 0))
+    port = str(taken.getsockname()[1])
+    missing = postgres.url("no_such_database")
+    resources = '[plugins.resources]\nenabled = true\ntables = ["users"]\n'
+    with taken:
+        printed = [
+            start_fails("", "--config", "nope.toml"),
+            start_fails("[service]\nprot = 3000\n"),
+            start_fails("[service.timeouts]\nhandler = 30\n"),
+            start_fails("", "--env", "prod"),
+            start_fails(WITH_DATABASE),
+            start_fails("[plugins.helo]\nenabled = true\n"),
+            start_fails(WITH_DATABASE.replace("true", "false") + resources),
+            start_fails("", "--port", port),
+            start_fails(
+                WITH_DATABASE + 'timeouts = { start = "100ms" }\n', environ={"DATABASE_URL": "postgres://127.0.0.1:1/x"}
+            ),
+            start_fails(WITH_DATABASE, environ={"DATABASE_URL": missing}),
+            start_fails(WITH_DATABASE + resources, environ={"DATABASE_URL": url}),
+        ]
+    told = [row[0] for row in rows(PAGE, "tested: start errors")]
+    matching: dict[str, list[str]] = {message: [] for message in told}
+    for text in printed:
+        found = [message for message in told if as_pattern(message).search(text)]
+        assert len(found) == 1, (text, found)
+        matching[found[0]].append(text)
+    untried = [message for message, texts in matching.items() if not texts]
+    assert untried == ["…is used by another service, process …: …"]  # tests/plugins/database starts a second one
+
+
+def as_pattern(message: str) -> re.Pattern[str]:
+    return re.compile("^" + ".*".join(re.escape(part) for part in message.split("…")), re.MULTILINE | re.DOTALL)
+
+
+def test_settings_that_the_guide_names_are_in_the_reference() -> None:
+    docs = Path(__file__).parents[2] / "docs"
+    named = set(re.findall(r"`((?:pool|timeouts)\.\w+)`", (docs / PAGE).read_text()))
+    reference = (docs / "reference" / "settings.md").read_text()
+    assert named
+    assert all(f"`{name}`" in reference for name in named)
