@@ -277,6 +277,11 @@ def _got_in_the_way(error: BaseException) -> bool:
     return sqlstate(error) in COLLISIONS or is_outdated(error)
 
 
+def _said_already(record: logging.LogRecord) -> bool:
+    """Drops the tracebacks with which asyncpg tells, every second, that the database is lost: we say it once."""
+    return not record.getMessage().startswith("Failed to restore")
+
+
 async def _as_it_is(connection: asyncpg.Connection) -> None:
     """In place of asyncpg's reset on release, a round trip that costs more than most queries."""
 
@@ -315,9 +320,11 @@ async def open_database(
             f"cannot open pool.min = {min_size} connections to {connector.place}: {reason(error, connector.place)}; "
             "lower pool.min, or allow more connections there."
         ) from None
+    logging.getLogger("asyncpg.pool").addFilter(_said_already)
     try:
         yield Postgres(pool, connector, constraints, acquire_s=acquire_s, write_s=write_s, alarm=alarm, say=say)
     finally:
+        logging.getLogger("asyncpg.pool").removeFilter(_said_already)
         try:
             async with asyncio.timeout(CLOSE_S):
                 await pool.close()

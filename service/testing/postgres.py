@@ -33,7 +33,6 @@ KEEPER = Path(__file__).parents[2] / "plugins" / "database" / "keeper.py"
 QUICK_AND_FORGETFUL = {
     "fsync": "off",
     "full_page_writes": "off",
-    "synchronous_commit": "off",
     "wal_level": "minimal",
     "max_wal_senders": "0",
     "max_logical_replication_workers": "0",
@@ -43,7 +42,7 @@ QUICK_AND_FORGETFUL = {
     "timezone": "UTC",
     "log_timezone": "UTC",
 }
-"""No durability, no processes in the background, no surprise from the machine's time zone."""
+"""Safe from its own crash, not from the machine's; no processes in the background, no surprise from the time zone."""
 
 
 class PostgresServer:

@@ -133,7 +133,7 @@ async def test_nothing_of_a_session_outlives_a_borrower(url, open_database):
                (SELECT count(*) FROM pg_class WHERE relpersistence = 't') AS temporary,
                pg_backend_pid() AS pid
         """
-    async with open_database(url, pool={"min": 1, "max": 1}) as opened:
+    async with open_database(url, pool={"min": 1, "max": 1}, timeouts={"read": "300ms"}) as opened:
         before = await opened.database.fetch(state)
         for ending in (None, ZeroDivisionError, "refused"):
             try:

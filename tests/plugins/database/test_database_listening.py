@@ -1,0 +1,82 @@
+"""LISTEN and the health check: connections of their own that come back by themselves."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import asyncpg
+import pytest
+
+from service.api import Unavailable
+
+
+async def test_listener_hears_what_is_notified_once_entered(make_database, open_database, ask, eventually):
+    url = make_database("SELECT 1;")
+    heard: list[str] = []
+    async with open_database(url) as opened:
+        async with opened.database.listen('odd "channel"', heard.append):
+            await ask(url, "SELECT pg_notify('odd \"channel\"', $1)", "one")
+            await ask(url, "SELECT pg_notify('another', 'not for us')")
+            await ask(url, "SELECT pg_notify('odd \"channel\"', $1)", "two ☃")
+            await eventually(lambda: len(heard) == 2)
+        await ask(url, "SELECT pg_notify('odd \"channel\"', 'too late')")
+    assert heard == ["one", "two ☃"]
+
+
+async def test_listener_takes_no_connection_of_the_pool(make_database, open_database):
+    url = make_database("SELECT 1;")
+    async with open_database(url, pool={"min": 1, "max": 1}) as opened, opened.database.listen("channel", print):
+        assert await opened.database.fetch("SELECT 1 AS one") == [{"one": 1}]
+
+
+async def test_listener_comes_back_after_its_connection_was_terminated(make_database, open_database, ask, eventually):
+    url = make_database("SELECT 1;")
+    heard: list[str] = []
+    listeners = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'"
+    async with open_database(url) as opened, opened.database.listen("channel", heard.append):
+        first = await ask(url, listeners)
+        await ask(url, "SELECT pg_terminate_backend($1)", first)
+
+        async def is_back() -> bool:
+            return await ask(url, listeners) not in (None, first)
+
+        await eventually(is_back)
+        await ask(url, "SELECT pg_notify('channel', 'again')")
+        await eventually(lambda: heard == ["again"])
+
+
+async def test_listening_is_503_while_the_database_is_away(private_server, open_database):
+    url = private_server.create_database("SELECT 1;")
+    async with open_database(url) as opened:
+        await asyncio.to_thread(private_server.stop)
+        with pytest.raises(Unavailable):
+            async with opened.database.listen("channel", print):
+                raise AssertionError
+
+
+async def test_probe_passes_fails_while_the_database_is_away_and_passes_again(private_server, open_database):
+    url = private_server.create_database("SELECT 1;")
+    async with open_database(url) as opened:
+        assert (opened.probe.name, opened.probe.critical) == ("database", True)
+        await opened.probe.check()
+        await asyncio.to_thread(private_server.stop)
+        with pytest.raises((OSError, asyncpg.PostgresError, asyncpg.InterfaceError)):
+            await opened.probe.check()
+        with pytest.raises(OSError, match=r"No such file|refused"):
+            await opened.probe.check()
+        await asyncio.to_thread(private_server.start)
+        await opened.probe.check()
+
+
+async def test_probe_that_is_cancelled_begins_anew(private_server, open_database):
+    url = private_server.create_database("SELECT 1;")
+    async with open_database(url) as opened:
+        await asyncio.to_thread(private_server.freeze)
+        started = time.monotonic()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await opened.probe.check()
+        assert time.monotonic() - started < 2
+        private_server.thaw()
+        await opened.probe.check()
