@@ -13,6 +13,7 @@ from email.utils import formatdate
 from functools import cache, lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, final
+from weakref import ref
 
 import orjson
 from aiohttp import HttpVersion11
@@ -32,7 +33,6 @@ FRAMING = frozenset({"connection", "content-length", "content-type", "date", "tr
 JOIN_BELOW_BYTES = 65_536
 """Bodies below this leave in one piece with their head; larger ones are not copied (chosen)."""
 
-_SENT = object()
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
@@ -75,7 +75,7 @@ class Answer:
         self.error_code: str | None = None
         self.failure: BaseException | None = None
         """The crash behind an INTERNAL_ERROR, for the log."""
-        self._taker: object = None
+        self._taker: ref[BaseRequest] | None = None
         self._made = (0, True)
         if type(body) is not bytes:
             raise TypeError(f"The body of an answer is bytes, not {type(body).__name__}.")
@@ -118,14 +118,14 @@ class Answer:
         So a handler may keep an answer: the lines of one sending never show in another.
         """
         if self._taker is None:
-            self._taker = request
+            self._taker = ref(request)  # a kept answer does not keep it
             self._made = (len(self._lines), self.keep_alive)
             return self
-        if self._taker is request:
+        if self._taker() is request:
             return self
         copy = Answer.__new__(Answer)
         copy.status, copy.head, copy.body, copy.content_type = self.status, self.head, self.body, self.content_type
-        copy.error_code, copy.failure, copy._taker = self.error_code, None, request
+        copy.error_code, copy.failure, copy._taker = self.error_code, None, ref(request)
         line_count, copy.keep_alive = copy._made = self._made
         copy._lines = self._lines[:line_count]
         return copy
@@ -154,7 +154,6 @@ class Answer:
 
         Raises ConnectionResetError when the client has gone.
         """
-        self._taker = _SENT  # a kept answer must not keep the request
         transport = request.transport
         if transport is None or transport.is_closing():
             raise ConnectionResetError("The client has gone.")
@@ -172,6 +171,21 @@ class Answer:
 
     async def write_eof(self) -> None:
         """Nothing is left to do for aiohttp: the pipeline has sent it."""
+
+
+class Sent:
+    """What aiohttp gets in place of a response of its own that is out: it must not prepare a file twice."""
+
+    __slots__ = ("keep_alive",)
+
+    def __init__(self, *, keep_alive: bool) -> None:
+        self.keep_alive = keep_alive
+
+    async def prepare(self, request: BaseRequest) -> None:
+        """Nothing is left to do for aiohttp."""
+
+    async def write_eof(self) -> None:
+        """Nothing is left to do for aiohttp."""
 
 
 class StreamHead:

@@ -15,12 +15,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from itertools import count
 from os import urandom
 from typing import Final, TypeAlias
+from weakref import ref
 
 from aiohttp import HttpVersion11
 from aiohttp.http import SERVER_SOFTWARE
 from aiohttp.web import Request, RequestKey, StreamResponse
 
-from service.answers import BODILESS, Answer, StreamHead
+from service.answers import BODILESS, Answer, Sent, StreamHead
 from service.errors import ExpectationFailed, PayloadTooLarge
 from service.events import CLIENT_CLOSED_REQUEST, Exchange
 from service.keys import CLIENT, PRINCIPAL, REQUEST_ID, VERSION, Client
@@ -49,14 +50,18 @@ _ENTERED: RequestKey[int] = RequestKey("entered", int)
 class Begun:
     """A response of aiohttp's own whose head is out, and the bytes of its body so far."""
 
-    __slots__ = ("response", "sent")
+    __slots__ = ("_response", "sent", "status")
 
     def __init__(self, response: StreamResponse) -> None:
-        self.response = response
+        self._response = ref(response)  # which holds the request, which holds this
+        self.status = response.status
         self.sent = 0
 
     def count(self, body_bytes: int, _: int) -> None:
         self.sent += body_bytes
+
+    def is_of(self, response: StreamResponse) -> bool:
+        return self._response() is response
 
 
 _BEGUN: RequestKey[Begun] = RequestKey("begun", Begun)
@@ -135,7 +140,7 @@ class Plan:
         begin = self._begin if steps is self.steps else None
         return Segment(checks, handler, finishes, refuse=self._shield.refuse, begin=begin)
 
-    async def serve(self, request: Request) -> Outcome:
+    async def serve(self, request: Request) -> Answer | Sent:
         """Answer `request`: run the steps, send what they gave, release, tell the observers. Never raises but
         CancelledError, when the client has left or the service ends."""
         clock = self._clock
@@ -161,6 +166,7 @@ class Plan:
                     status, sent = await self._send(request, answer)
             else:
                 status, sent = await self._end_stream(request, answer)
+                return Sent(keep_alive=bool(answer.keep_alive))
             return answer
         finally:
             for slot, release in self._releases:
@@ -213,7 +219,7 @@ class Plan:
         if _BEGUN not in request:
             await response.prepare(request)
         begun = request.get(_BEGUN)
-        if begun is None or begun.response is not response:
+        if begun is None or not begun.is_of(response):
             raise RuntimeError("The handler returned a response that is not this request's: make one for each request.")
 
     async def _end_stream(self, request: Request, response: StreamResponse) -> tuple[int, int]:
@@ -319,7 +325,7 @@ def _break_off(request: Request) -> tuple[int, int]:
         request.protocol.force_close()
         return CLIENT_CLOSED_REQUEST, 0
     request.protocol.force_close()
-    return begun.response.status, begun.sent
+    return begun.status, begun.sent
 
 
 def _correct(request: Request, response: StreamResponse, *, closing: bool) -> None:

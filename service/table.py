@@ -18,13 +18,12 @@ from aiohttp.web import Request
 from aiohttp.web_urldispatcher import UrlMappingMatchInfo
 from yarl import URL
 
-from service.answers import Answer
+from service.answers import Answer, Sent
 from service.errors import MethodNotAllowed, NotFound, PluginError, ServiceError
 from service.keys import ALLOWED
 from service.parts import MountedRoute
 from service.pipeline import Plan
 from service.slots import Door, Slot
-from service.trip import Outcome
 
 AiohttpHandler: TypeAlias = Callable[[Request], Awaitable[web.StreamResponse]]
 
@@ -176,7 +175,7 @@ class Table:
             return entry, values, allowed
         return self._root.find(method, path.split("/"), 1, values, allowed), values, allowed
 
-    async def serve(self, request: Request) -> Outcome:
+    async def serve(self, request: Request) -> Answer | Sent:
         """Look the request up and hand it to its plan."""
         entry, values, allowed = self.find(request.method, request.rel_url.path_safe)
         if entry is not None:
@@ -188,7 +187,7 @@ class Table:
         self._adopt(request, UrlMappingMatchInfo({}, self._lost_route))
         return await self._unmatched.serve(request)
 
-    async def serve_malformed(self, request: Request, fault: ServiceError) -> Outcome:
+    async def serve_malformed(self, request: Request, fault: ServiceError) -> Answer | Sent:
         """Answer what could not be parsed, through the steps that need no parsed request."""
         request[FAULT] = fault
         self._adopt(request, UrlMappingMatchInfo({}, self._lost_route))
@@ -229,7 +228,7 @@ def pseudo_route(handler: Callable[[Request], Answer]) -> MountedRoute:
     return MountedRoute("*", UNMATCHED, UNMATCHED, "service", "", Door.API, handler)
 
 
-def _for_router(serve: Callable[[Request], Awaitable[Outcome]]) -> AiohttpHandler:
+def _for_router(serve: Callable[[Request], Awaitable[Answer | Sent]]) -> AiohttpHandler:
     return cast(AiohttpHandler, serve)  # an Answer quacks like a StreamResponse
 
 
