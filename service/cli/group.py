@@ -57,9 +57,11 @@ class Pegboard(click.Group):
             formatter.write_text(note)
 
     def look_up_plugins(self) -> str:
-        """Add the commands of plugins; returns what to tell where they cannot be loaded, else nothing."""
+        """Add the commands of plugins; returns what to tell where that fails, else nothing."""
         try:
             self.add_plugin_commands()
+        except PluginError as error:  # from the hook itself, which `check` does not call
+            return str(error)
         except (Exception, SystemExit):
             return "Commands of plugins cannot be looked up: `pegboard check` says why."
         return ""

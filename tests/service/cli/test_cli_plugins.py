@@ -115,4 +115,4 @@ def test_command_that_takes_a_name_of_ours_is_refused(cli: Any) -> None:
     assert cli("check").out.startswith("ok:")
     unknown = cli("greet")
     assert unknown.code == 2
-    assert "pegboard check" in unknown.err
+    assert "call it greeter-check" in unknown.err.replace("\n", " ")
