@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
 from collections.abc import Callable, Mapping
@@ -14,6 +15,7 @@ from plugins.logs.redaction import Redaction
 from plugins.logs.tokens import compile_format
 from service import cli
 from service.cli import exits
+from service.errors import EX_CONFIG
 from service.testing.postgres import PostgresServer
 from service.testing.service import MakeService
 
@@ -37,7 +39,7 @@ def start_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.C
         Path("config.toml").write_text(toml)
         for name, value in (environ or {}).items():
             monkeypatch.setenv(name, value)
-        assert cli.main(["run", "--port", "0", *arguments]) in (exits.StartError.exit_code, 69)
+        assert cli.main(["run", "--port", "0", *arguments]) in (EX_CONFIG, os.EX_UNAVAILABLE)
         return capfd.readouterr().err.strip()
 
     return start
