@@ -192,7 +192,7 @@ def problem_body(error: ServiceError, *, request_id: str, now_s: float) -> bytes
     return orjson.dumps(
         {
             "type": "about:blank",
-            "title": HTTPStatus(error.status).phrase,
+            "title": _title(error.status),
             "status": error.status,
             "detail": error.message,
             "code": error.code,
@@ -201,3 +201,10 @@ def problem_body(error: ServiceError, *, request_id: str, now_s: float) -> bytes
             "requestId": request_id,
         }
     )
+
+
+def _title(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:  # a plugin's own
+        return f"Status {status}"
