@@ -6,9 +6,10 @@ Routes  resources.index, NAME.list, NAME.read, NAME.CHILD.list
 Raises  InvalidRequest: 400, everything wrong with a query string at once; NotFound: 404, no such row
 Source  design.md, Answers; RFC 9110 section 15.5; RFC 3986 section 2
 
-parse → plan → run → render: `grammar` makes a `ListQuery` of a query string, `statements` makes SQL and arguments of
-that, `handlers` runs it, the only thing that waits, and joins the bytes of the answer.
-`catalogue` says what the database has, `selecting` what of it is served and under which names (`naming`, `kinds`).
+At start: `catalogue` reads what the database has, `selecting` makes `resource`s of what is served (`shaping` one table,
+`relating` tables to each other, with `naming`, `kinds` and the words of `findings`).
+Per request: parse → plan → run → render. `grammar` makes a `ListQuery` of a query string, `statements` makes SQL and
+arguments of that, `handlers` run it, the only thing that waits, and join the bytes of the answer.
 """
 
 from __future__ import annotations

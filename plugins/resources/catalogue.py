@@ -92,15 +92,15 @@ WITH RECURSIVE relation AS (
     FROM pg_catalog.pg_class c
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname = $1::text AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
-), attribute AS (
-    SELECT a.*
-    FROM pg_catalog.pg_attribute a
-    JOIN relation r ON r.oid = a.attrelid
-    WHERE a.attnum > 0 AND NOT a.attisdropped
 ), unfolded(declared, oid, not_null) AS (  -- each type used, and under a domain what it is made of
     SELECT oid, oid, typnotnull
     FROM pg_catalog.pg_type
-    WHERE oid IN (SELECT atttypid FROM attribute)
+    WHERE oid IN (
+        SELECT a.atttypid
+        FROM pg_catalog.pg_attribute a
+        JOIN relation r ON r.oid = a.attrelid
+        WHERE a.attnum > 0 AND NOT a.attisdropped
+    )
     UNION ALL
     SELECT u.declared, b.oid, u.not_null OR b.typnotnull
     FROM unfolded u
@@ -156,11 +156,11 @@ SELECT json_build_object(
                     'is_deterministic', coalesce(l.collisdeterministic, true),
                     'comment', pg_catalog.col_description(r.oid, a.attnum)
                 ) ORDER BY a.attnum)
-                FROM attribute a
+                FROM pg_catalog.pg_attribute a
                 JOIN type t ON t.declared = a.atttypid
                 LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
                 LEFT JOIN pg_catalog.pg_collation l ON l.oid = a.attcollation
-                WHERE a.attrelid = r.oid
+                WHERE a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
             ), '{}'),
             'keys', coalesce((
                 SELECT json_agg(k.columns ORDER BY i.indisprimary DESC, i.indnkeyatts, x.relname)
@@ -169,7 +169,7 @@ SELECT json_build_object(
                 CROSS JOIN LATERAL (
                     SELECT json_agg(a.attname ORDER BY part.at) AS columns, bool_and(a.attnotnull) AS not_null
                     FROM unnest(i.indkey::int2[]) WITH ORDINALITY part(number, at)
-                    JOIN attribute a ON a.attrelid = r.oid AND a.attnum = part.number
+                    JOIN pg_catalog.pg_attribute a ON a.attrelid = r.oid AND a.attnum = part.number
                     WHERE part.at <= i.indnkeyatts
                 ) k
                 WHERE i.indrelid = r.oid AND i.indisunique AND i.indisvalid
@@ -181,13 +181,13 @@ SELECT json_build_object(
                     'columns', (
                         SELECT json_agg(a.attname ORDER BY part.at)
                         FROM unnest(f.conkey) WITH ORDINALITY part(number, at)
-                        JOIN attribute a ON a.attrelid = f.conrelid AND a.attnum = part.number
+                        JOIN pg_catalog.pg_attribute a ON a.attrelid = f.conrelid AND a.attnum = part.number
                     ),
                     'target', target.relname,
                     'target_columns', (
                         SELECT json_agg(a.attname ORDER BY part.at)
                         FROM unnest(f.confkey) WITH ORDINALITY part(number, at)
-                        JOIN attribute a ON a.attrelid = f.confrelid AND a.attnum = part.number
+                        JOIN pg_catalog.pg_attribute a ON a.attrelid = f.confrelid AND a.attnum = part.number
                     )
                 ) ORDER BY f.conname)
                 FROM pg_catalog.pg_constraint f

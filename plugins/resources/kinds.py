@@ -175,6 +175,7 @@ def _network(text: str) -> str:
 
 TEXT: Final = Kind("text", TEXTUAL, _any_text)
 OTHER: Final = Kind("other", OPAQUE, _refuse, is_sortable=False)
+SORTED_OTHER: Final = Kind("other", OPAQUE, _refuse)
 JSON: Final = Kind("json", OPAQUE, _refuse, is_sortable=False)
 
 KINDS: Final[Mapping[str, Kind]] = {
@@ -199,7 +200,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "json": JSON,
     "jsonb": JSON,
     "bytea": Kind("binary", OPAQUE, _refuse),
-    "interval": Kind("other", OPAQUE, _refuse),
+    **dict.fromkeys(("bit", "interval", "macaddr", "macaddr8", "money", "oid", "timetz", "varbit"), SORTED_OTHER),
 }
 """By `pg_type.typname`, for types of pg_catalog."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable
 from typing import Final
 
@@ -32,8 +33,8 @@ def camel_case(name: str) -> str:
 def api_names(columns: Iterable[str], *, in_camel_case: bool) -> dict[str, str]:
     """Column name → JSON name. Columns that would share a camelCase name keep their own."""
     names = {column: camel_case(column) if in_camel_case else column for column in columns}
-    taken = list(names.values())
-    return {column: name if taken.count(name) == 1 else column for column, name in names.items()}
+    taken = Counter(names.values())
+    return {column: name if taken[name] == 1 else column for column, name in names.items()}
 
 
 def looks_secret(name: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from urllib.parse import quote
 
@@ -14,47 +14,38 @@ from plugins.resources.shaping import SEGMENT_CHARS
 
 def with_children(resources: Sequence[Resource], findings: Findings) -> tuple[Resource, ...]:
     """The same resources, each with its children."""
-    names = {resource.name for resource in resources}
-    found = []
-    for parent in resources:
-        children = []
-        for child in _children(parent, resources, findings) if parent.has_items else ():
-            if f"{parent.name}.{child.name}" in names:  # its routes would have the names of that table's
-                findings.say(
-                    f"/{parent.path}/{{id}}/{child.segment} is not served, since there is a table called "
-                    f"{parent.name}.{child.name}."
-                )
-            else:
-                children.append(child)
-        found.append(replace(parent, children=tuple(children)))
-    return tuple(found)
-
-
-def _children(parent: Resource, resources: Sequence[Resource], findings: Findings) -> Iterator[Child]:
+    parents = {resource.name: resource for resource in resources if resource.has_items}
+    children: dict[str, list[Child]] = {name: [] for name in parents}
     for resource in resources:
-        keys = list(_references(resource, parent))
-        if len(keys) == 1:
-            yield _child(resource, parent, keys[0], is_only=True)
-        elif keys:
-            several = [_child(resource, parent, key, is_only=False) for key in keys]
-            yield from several
-            findings.say(
-                f"{resource.name} refers to {parent.name} in {len(keys)} ways: "
-                + ", ".join(f"/{parent.path}/{{id}}/{child.segment}" for child in several)
-                + "."
-            )
+        references = _references(resource, parents)
+        for name, keys in references.items():
+            found = [_child(resource, parents[name], key, is_only=len(keys) == 1) for key in keys]
+            if len(found) > 1:
+                paths = ", ".join(f"/{parents[name].path}/{{id}}/{child.segment}" for child in found)
+                findings.say(f"{resource.name} refers to {name} in {len(found)} ways: {paths}.")
+            children[name] += found
+    served = {resource.name for resource in resources}
+    for name, found in children.items():
+        for child in [child for child in found if f"{name}.{child.name}" in served]:
+            found.remove(child)  # its route would have the name of that table's
+            findings.say(f"{child.name} of {name} is not served, since there is a table called {name}.{child.name}.")
+    return tuple(replace(resource, children=tuple(children.get(resource.name, ()))) for resource in resources)
 
 
-def _references(resource: Resource, parent: Resource) -> Iterator[ForeignKey]:
-    """The foreign keys from one to the other whose columns clients may see, the same columns once."""
+def _references(resource: Resource, parents: Mapping[str, Resource]) -> dict[str, list[ForeignKey]]:
+    """Foreign keys by the parent that they lead to: those whose columns clients may see, the same columns once."""
     visible = {field.column.name for field in resource.fields.values()}
-    seen = set()
+    found: dict[tuple[str, tuple[str, ...]], ForeignKey] = {}
     for key in resource.table.foreign_keys:
-        if key.target != parent.name or key.columns in seen or not visible.issuperset(key.columns):
+        parent = parents.get(key.target)
+        if parent is None or not visible.issuperset(key.columns):
             continue
         if all(parent.table.columns[column].is_readable for column in key.target_columns):
-            seen.add(key.columns)
-            yield key
+            found.setdefault((key.target, key.columns), key)
+    by_parent: dict[str, list[ForeignKey]] = {}
+    for (name, _), key in found.items():
+        by_parent.setdefault(name, []).append(key)
+    return by_parent
 
 
 def _child(resource: Resource, parent: Resource, key: ForeignKey, *, is_only: bool) -> Child:

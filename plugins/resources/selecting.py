@@ -51,6 +51,11 @@ def select(catalogue: Catalogue, settings: Settings, *, plugin: str) -> Selectio
             if resource is not None:
                 resources.append(resource)
         _check_paths(resources, findings)
+    if not resources and not findings.faults:
+        findings.say(
+            f"Schema {catalogue.schema} has nothing that is served, of {listed(catalogue.tables)}; write tables = "
+            f'["*"], or other names, under [plugins.{plugin}].'
+        )
     served = () if findings.faults else with_children(resources, findings)
     return Selection(served, tuple(findings.faults), tuple(findings.sentences))
 

@@ -137,12 +137,15 @@ async def test_every_kind_is_filtered_by_its_own_values(serve, awkward_sql):
         assert [row["id"] for row in await api.rows(f"kinds?fields=id&{query}")] == [1], query
 
 
-SORTABLE = "small,big,exact,real4,real8,yes,body,var,fixed,feeling,pos,uid,day,clock,stamp,stampTz,span,bytes,ip,net,n"
+SORTABLE = (
+    "small big mac money bits clockTz o exact real4 real8 yes body var "
+    "fixed feeling pos uid day clock stamp stampTz span bytes ip net n"
+)
 
 
 async def test_every_kind_that_has_an_order_can_be_sorted_by_and_others_are_refused(serve, awkward_sql):
     api = await serve(awkward_sql, tables=["kinds"])
-    for name in SORTABLE.split(","):
+    for name in SORTABLE.split():
         assert [row["id"] for row in await api.rows(f"kinds?sort=-{name}")] == [2, 1], name
     for name in ("j", "jb", "pt", "p", "ints"):
         assert await api.faults(f"kinds?sort={name}") == [("sort", f"names {name}, which has no order.")]

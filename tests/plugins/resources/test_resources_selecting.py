@@ -161,9 +161,23 @@ def test_child_needs_a_foreign_key_that_clients_may_see(shop):
     assert children(users={"hidden": ["id", "email"]}) == []
 
 
+def test_child_whose_route_would_have_the_name_of_a_table_is_left_out_and_said(shop, build):
+    taken = build.table("users.orders", build.column("id", "int4"))
+    selection = choose(build.catalogue(*shop.tables.values(), taken), tables=["users", "orders", "users.orders"])
+    assert [resource.children for resource in selection.resources] == [(), (), ()]
+    assert "orders of users is not served, since there is a table called users.orders." in selection.sentences
+
+
 def test_default_limit_never_is_over_the_largest(shop):
     (users,) = choose(shop, tables=["users"], table={"users": {"max_limit": 5}}).resources
     assert (users.limit, users.max_limit) == (5, 5)
+
+
+def test_nothing_served_is_said_with_the_way_out(shop):
+    assert choose(shop).sentences == (
+        "Schema public has nothing that is served, of orders, report, users; "
+        'write tables = ["*"], or other names, under [plugins.resources].',
+    )
 
 
 async def test_mistake_stops_the_start_with_all_sentences(serve):
