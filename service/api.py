@@ -5,6 +5,7 @@ from __future__ import annotations
 from service.answers import Answer, StreamHead
 from service.errors import (
     Conflict,
+    DependencyError,
     Detail,
     Forbidden,
     InternalError,
@@ -64,6 +65,7 @@ __all__ = [
     "Clock",
     "Conflict",
     "Database",
+    "DependencyError",
     "Detail",
     "Door",
     "Duration",

@@ -79,9 +79,12 @@ class Announcer:
                 log.exception("A listener for changes failed on %s.", change.resource)
 
 
-def process_run(settings: Settings, *, tasks: Tasks, say: Callable[[str], None], clock: Clock | None = None) -> Run:
+def process_run(
+    settings: Settings, *, tasks: Tasks, say: Callable[[str], None], clock: Clock | None = None, serves: bool = True
+) -> Run:
     """What the plugins of this process share of their `Run`."""
     return Run(
+        serves=serves,
         strict=settings.service.strict,
         workers=1,
         state_dir=settings.config_path.parent / settings.service.state_dir,

@@ -29,7 +29,9 @@ class blame:  # noqa: N801 (reads as a statement: with blame(name, "hook routes"
         name = self._name
         if isinstance(error, StartError):
             text = str(error)
-            raise PluginError(text if text.startswith("plugin ") else f"plugin {name}: {text}") from error
+            named = PluginError(text if text.startswith("plugin ") else f"plugin {name}: {text}")
+            named.exit_code = error.exit_code
+            raise named from error
         raise PluginError(
             f"plugin {name}: its {self._what} failed with {explain(error)}; correct it, or turn it off with "
             f"enabled = false under [plugins.{name}]"

@@ -18,6 +18,7 @@
     StartError                       a mistake of the operator or of an author: stops the start, exit code 78
     ├── SettingsError                everything wrong with the settings, in one report
     └── PluginError                  a plugin that cannot be loaded, wired or opened
+        └── DependencyError          what it needs does not answer: exit code 69
 
 Codes are UPPER_SNAKE and stable. A plugin adds its own by a subclass that sets `status` and `code`.
 Source: RFC 9110 section 15 (statuses), RFC 9457 (`application/problem+json`).
@@ -25,6 +26,7 @@ Source: RFC 9110 section 15 (statuses), RFC 9457 (`application/problem+json`).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -155,7 +157,7 @@ class Timeout(ServiceError):
 class StartError(Exception):
     """A mistake that stops the start. Its text is one sentence that names the place and ends with the way out."""
 
-    exit_code: ClassVar[int] = EX_CONFIG
+    exit_code: int = EX_CONFIG
 
 
 class SettingsError(StartError):
@@ -164,6 +166,12 @@ class SettingsError(StartError):
 
 class PluginError(StartError):
     """A plugin that cannot be found, imported, wired, opened or mounted."""
+
+
+class DependencyError(PluginError):
+    """What a plugin needs does not answer, so the start was given up: trying again later may help."""
+
+    exit_code = os.EX_UNAVAILABLE
 
 
 def timestamp(now_s: float) -> str:

@@ -74,6 +74,8 @@ class Tasks:
 class Run:
     """Facts and means of one process, handed to `Plugin(settings, run)` and, as context, to settings validation."""
 
+    serves: bool = True
+    """False for a command that only looks at what a service would be: it shares rather than takes."""
     strict: bool
     """`[service] strict`: refuse what is merely tolerable while developing."""
     workers: int

@@ -66,7 +66,7 @@ class Timeouts(PluginSettings):
     """One statement of a transaction that writes."""
 
     count: Duration = Duration("1s")
-    """Counting the rows of a list."""
+    """Counting the rows of a list in a statement of its own; nothing does yet: a list and its count are one `read`."""
 
 
 class Settings(PluginSettings):
@@ -82,7 +82,10 @@ class Settings(PluginSettings):
     @model_validator(mode="after")
     def _names_a_database(self) -> Self:
         if not self.url and not self.embedded:
-            raise ValueError('names no database: write url = { env = "DATABASE_URL" }, or embedded = true')
+            raise ValueError(
+                "names no database: url is missing, or the variable that it refers to is not set; "
+                "export DATABASE_URL=postgresql://user:password@host/name, or let us run one; write: embedded = true"
+            )
         return self
 
 
@@ -98,11 +101,11 @@ class Plugin:
     @hookimpl
     @asynccontextmanager
     async def household(self, run: Run) -> AsyncIterator[str | None]:
-        """The embedded server, unless there is a URL; yields its own."""
+        """The embedded server, unless there is a URL; yields its own. A command that only looks may share it."""
         if self._settings.url:
             yield None
             return
-        async with embedded_server(run.state_dir, run.say) as url:
+        async with embedded_server(run.state_dir, run.say, may_share=not run.serves) as url:
             yield url
 
     @hookimpl

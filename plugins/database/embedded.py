@@ -1,6 +1,6 @@
 """The embedded server: a real PostgreSQL in the state folder, kept by a process that ends with the service.
 
-    {state_dir}/postgres.lock    held by the service that uses the folder; holds its process id
+    {state_dir}/postgres.lock    held by the service that uses the folder; its process id and, once ready, the URL
     {state_dir}/postgres/        data, log (1 MiB, one older one), the socket; what `keeper.py` looks after
 
 The keeper and PostgreSQL have a session of their own, so that Ctrl-C reaches the service alone and requests finish.
@@ -37,16 +37,21 @@ MODEST = (
 
 
 @asynccontextmanager
-async def embedded_server(state_dir: Path, say: Callable[[str], None]) -> AsyncIterator[str]:
+async def embedded_server(state_dir: Path, say: Callable[[str], None], *, may_share: bool) -> AsyncIterator[str]:
     """PostgreSQL with the demo data, running as long as the block; yields its URL.
 
+    `may_share` is for a command that only looks: where a service runs on the folder, its server is used as it is.
     Raises PluginError with one sentence for everything that may be wrong with wheel, folder and server.
     """
+    if may_share and (shared := _in_use(state_dir)):
+        yield shared
+        return
     binaries = _binaries()
-    with _alone(state_dir) as folder:
+    with _alone(state_dir) as (folder, lock):
         _check_version(folder / "data" / "PG_VERSION")
         async with _kept(binaries, folder, say) as url:
             described = await _prepared(url)
+            os.write(lock, f"{url}\n".encode())
             say(f"embedded PostgreSQL {MAJOR_VERSION} in {_shown(folder)}{described}")
             yield url
 
@@ -63,8 +68,8 @@ def _binaries() -> Path:
 
 
 @contextmanager
-def _alone(state_dir: Path) -> Iterator[Path]:
-    """Hold the lock of the state folder; PluginError if another process does. Yields our folder in it."""
+def _alone(state_dir: Path) -> Iterator[tuple[Path, int]]:
+    """Hold the lock of the state folder; PluginError if another process does. Yields our folder in it, and the lock."""
     folder = state_dir.absolute() / "postgres"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -78,15 +83,37 @@ def _alone(state_dir: Path) -> Iterator[Path]:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.truncate(lock, 0)
         os.write(lock, b"%d\n" % os.getpid())
-        yield folder
+        yield folder, lock
     except BlockingIOError:
-        holder = os.read(lock, 32).decode(errors="replace").strip()
+        holder, _ = _written(lock)
         raise PluginError(
             f"The embedded database in {_shown(state_dir)} is used by another service, process {holder}: "
             "stop that one, or name another folder with [service] state_dir."
         ) from None
     finally:
         os.close(lock)
+
+
+def _in_use(state_dir: Path) -> str:
+    """The URL of the server that a running service keeps in the folder; empty where none does, or it is not ready."""
+    try:
+        lock = os.open(state_dir / "postgres.lock", os.O_RDONLY)
+    except OSError:
+        return ""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        _, url = _written(lock)
+        return url
+    finally:
+        os.close(lock)
+    return ""
+
+
+def _written(lock: int) -> tuple[str, str]:
+    """Process id and URL, as far as the holder of the lock has written them."""
+    holder, _, rest = os.pread(lock, 4096, 0).decode(errors="replace").partition("\n")
+    return holder, rest.rstrip("\n")
 
 
 def _check_version(version_file: Path) -> None:

@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import asyncpg
 
 from plugins.database.sqlstate import DRIVER_ERRORS, sqlstate
-from service.api import PluginError
+from service.api import DependencyError, PluginError
 
 STATEMENTS_CACHED = 512
 """Prepared statements kept by each connection: list queries differ by their filters (chosen; asyncpg has 100)."""
@@ -141,7 +141,7 @@ def _unchanged(text: bytes) -> bytes:
 async def connect_patiently(
     connector: Connector, *, patience_s: float, say: Callable[[str], None]
 ) -> asyncpg.Connection:
-    """The first connection: retried for `patience_s` where that may help. Raises PluginError."""
+    """The first connection: retried for `patience_s` where that may help. Raises PluginError, DependencyError."""
     delay_s = FIRST_DELAY_S
     last: BaseException = TimeoutError()
     try:
@@ -160,7 +160,7 @@ async def connect_patiently(
                 await asyncio.sleep(delay_s * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
                 delay_s = min(delay_s * 2, LONGEST_DELAY_S)
     except TimeoutError:
-        raise PluginError(
+        raise DependencyError(
             f"no connection to {connector.place} within {patience_s:g}s: {reason(last, connector.place)}; "
             "start PostgreSQL there, or correct the url."
         ) from None

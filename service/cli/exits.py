@@ -2,7 +2,7 @@
 
     0    done; a service that was asked to end and has ended
     2    the command line is wrong: an unknown command or option
-    69   the address cannot be listened on
+    69   the address cannot be listened on, or what a plugin needs does not answer: later it may
     70   a fault of Pegboard's own, the only one with a traceback
     73   a file cannot be written
     78   a mistake in config.toml or in a plugin, with the line to write

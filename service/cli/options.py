@@ -47,10 +47,11 @@ class Chosen:
         say: Callable[[str], None] = lambda sentence: None,
         household: Mapping[str, object] | None = None,
         with_off: bool = False,
+        serves: bool = False,
     ) -> Loaded:
         """The plugins, made and not opened. Raises SettingsError with every fault."""
         settings = settings or self.settings()
-        run = process_run(settings, tasks=tasks or Tasks(), say=say)
+        run = process_run(settings, tasks=tasks or Tasks(), say=say, serves=serves)
         return load(settings, run, household=household, with_off=with_off)
 
 

@@ -40,7 +40,7 @@ def run(chosen: Chosen, host: str | None, port: int | None) -> int:
     tasks, told = Tasks(), Told()
 
     def load(household: Mapping[str, object]) -> Loaded:
-        return chosen.load(tasks=tasks, say=told.say, household=household)
+        return chosen.load(tasks=tasks, say=told.say, household=household, serves=True)
 
     def listen(loaded: Loaded) -> socket.socket:
         return bind(loaded.settings.service.host, loaded.settings.service.port)
