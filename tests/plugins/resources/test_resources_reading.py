@@ -143,3 +143,18 @@ async def test_index_lists_what_there_is(serve):
     assert [field["name"] for field in body["data"][1]["fields"]] == ["id", "email", "createdAt"]
     assert body["pagination"]["total"] == 2
     assert [field for field, _ in await api.faults("?page=1")] == ["page"]
+
+
+async def test_schema_is_the_one_of_the_settings_and_another_one_is_not_seen(serve):
+    sql = """
+    CREATE SCHEMA shop;
+    CREATE TYPE shop.state AS ENUM ('new', 'paid');
+    CREATE TABLE shop.orders (id int PRIMARY KEY, state shop.state);
+    CREATE TABLE public.orders (id int PRIMARY KEY, other text);
+    CREATE TABLE public.users (id int PRIMARY KEY);
+    INSERT INTO shop.orders VALUES (1, 'new'), (2, 'paid'), (3, NULL);
+    """
+    api = await serve(sql, schema="shop", tables=["*"])
+    assert await api.rows("orders?state[gte]=paid") == [{"id": 2, "state": "paid"}]
+    assert await api.rows("orders?state[nin]=new") == [{"id": 2, "state": "paid"}, {"id": 3, "state": None}]
+    assert (await api.get("users"))[0] == 404
