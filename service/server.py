@@ -206,8 +206,9 @@ async def serve(application: Application, sock: socket.socket, stop: Stop, *, re
     front = application.front()
     waiting = sock.dup()  # keeps the queue of connections alive when the loop has closed its own
     try:
+        sock.listen(BACKLOG)  # uvloop would keep quiet about a failure
         server = await asyncio.get_running_loop().create_server(front, sock=sock, backlog=BACKLOG)
-    except OSError as error:  # another process bound it first and listens now
+    except OSError as error:  # another process bound it as well and listens now
         waiting.close()
         raise ListenError(_why_not(error, *sock.getsockname()[:2])) from error
     try:

@@ -416,7 +416,7 @@ async def test_port_that_another_begins_to_listen_on_meanwhile_is_one_sentence(s
         other.listen()
         (tmp_path / "go").touch()
         code, _ = await worker.ended()
-    assert code == os.EX_UNAVAILABLE
+    assert code == os.EX_UNAVAILABLE, worker.out
     assert f"pegboard: port {port} on 127.0.0.1 is taken by another process" in worker.out
     assert "hello closed" in worker.out
     assert "Traceback" not in worker.out
