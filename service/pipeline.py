@@ -207,7 +207,7 @@ class Plan:
             answer.keep_alive
             and request.keep_alive
             and not self._closing()
-            and not (answer.status >= 400 and not request.content.is_eof())  # it would be read for nothing
+            and (request.content.is_eof() or not _refuses_body(request, answer))
         )
         try:
             return answer.status, await answer.send(request)
@@ -316,6 +316,11 @@ async def _continue(request: Request) -> None:
     if request.version >= HttpVersion11:
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0
+
+
+def _refuses_body(request: Request, answer: Answer) -> bool:
+    """True if the rest of the body would be read for nothing, or may never come because nobody invited it."""
+    return answer.status >= 400 or "Expect" in request.headers
 
 
 def _break_off(request: Request) -> tuple[int, int]:

@@ -65,6 +65,18 @@ class Connection(RequestHandler):
         super().connection_lost(exc)
         self._gone.set()
 
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if (current := self._current_request) is not None and self._messages:
+            fault, _ = self._messages[-1]
+            if isinstance(fault, _ErrInfo):  # its own body is what could not be parsed, and aiohttp does not say so
+                current.content.set_exception(web.RequestPayloadError(fault.message))
+
+    def log_exception(self, *args: object, **kwargs: object) -> None:
+        """Log what aiohttp met outside of a handler, but for a broken body that it read on after the answer."""
+        if not isinstance(kwargs.get("exc_info"), web.RequestPayloadError):
+            super().log_exception(*args, **kwargs)
+
     def _served(self, _: asyncio.Task[None]) -> None:
         self._serving = None  # how it ended holds the frame that holds this: a cycle, and the last request in it
 

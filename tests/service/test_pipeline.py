@@ -254,9 +254,7 @@ async def test_wrap_that_raises_is_answered_by_the_shield(
 
     inside = [diary.finish(Slot.RECALL), diary.release(Slot.RECALL)]
     outside = [diary.finish(Slot.RECEIVE), diary.release(Slot.RECEIVE)]
-    async with serving(
-        placed("/", diary.handler(), *inside, *outside, diary.wrap(Slot.ADMIT, around=fail))
-    ) as house:
+    async with serving(placed("/", diary.handler(), *inside, *outside, diary.wrap(Slot.ADMIT, around=fail))) as house:
         assert (await house.ask()).error["code"] == "SERVICE_UNAVAILABLE"
         await house.told()
     reached = [] if before else ["handler", "finish RECALL"]
@@ -512,9 +510,7 @@ async def forever(*_: Any) -> Any:
 
 
 @pytest.mark.parametrize("where", ["handler", "check", "wrap", "inside a wrap"])
-async def test_deadline_answers_504_and_finishes_still_run(
-    serving: Any, placed: Any, diary: Diary, where: str
-) -> None:
+async def test_deadline_answers_504_and_finishes_still_run(serving: Any, placed: Any, diary: Diary, where: str) -> None:
     steps: list[Step] = [
         diary.finish(Slot.RECEIVE, sync=False),
         diary.finish(Slot.RECALL, sync=False),

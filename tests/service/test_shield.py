@@ -160,9 +160,7 @@ def test_headers_and_cookies_of_aiohttps_errors_are_kept_but_not_what_frames_the
     assert refuse(web.HTTPMethodNotAllowed("PUT", ["GET", "POST"])).header("Allow") == "GET,POST"
 
 
-@pytest.mark.parametrize(
-    "kind", [web.HTTPMovedPermanently, web.HTTPFound, web.HTTPSeeOther, web.HTTPTemporaryRedirect]
-)
+@pytest.mark.parametrize("kind", [web.HTTPMovedPermanently, web.HTTPFound, web.HTTPSeeOther, web.HTTPTemporaryRedirect])
 def test_redirects_go_out_with_their_location_and_no_body(kind: Any) -> None:
     error = kind("/there?x=1")
     error.set_cookie("session", "7")
