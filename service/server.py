@@ -230,8 +230,10 @@ async def _accept_rest(sock: socket.socket, front: Front) -> None:
     while True:
         try:
             connection, _ = sock.accept()
-        except (BlockingIOError, ConnectionAbortedError):
-            return
+        except ConnectionAbortedError:
+            continue  # this one has left
+        except OSError:
+            return  # nobody waits
         connection.setblocking(False)
         await loop.connect_accepted_socket(front, connection)
 

@@ -36,7 +36,9 @@ class House:
 
     def load(self, config: str = "", modules: Mapping[str, Any] | None = None, **options: Any) -> Loaded:
         """What `config` comes to, with the plugins in `modules` at hand and those in files. Opens nothing."""
-        settings = self.settings(config)
+        return self.loaded(self.settings(config), modules, **options)
+
+    def loaded(self, settings: Settings, modules: Mapping[str, Any] | None = None, **options: Any) -> Loaded:
         run = process_run(settings, tasks=self.tasks, say=self.said.append)
         return load(settings, run, modules=modules, **options)
 
