@@ -37,7 +37,9 @@ MODEST = (
 
 
 @asynccontextmanager
-async def embedded_server(state_dir: Path, say: Callable[[str], None], *, may_share: bool) -> AsyncIterator[str]:
+async def embedded_server(
+    state_dir: Path, say: Callable[[str], None], *, may_share: bool = False
+) -> AsyncIterator[str]:
     """PostgreSQL with the demo data, running as long as the block; yields its URL.
 
     `may_share` is for a command that only looks: where a service runs on the folder, its server is used as it is.

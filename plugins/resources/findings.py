@@ -36,14 +36,19 @@ class Findings:
     def say(self, sentence: str) -> None:
         self.sentences.append(sentence)
 
-    def known(self, table: str, setting: str, names: Iterable[str], columns: Collection[str]) -> list[str]:
-        """Those of `names` that are columns; each other one is a fault."""
+    def known(
+        self, table: str, setting: str, names: Iterable[str], columns: Collection[str], *, may_lack: bool = False
+    ) -> list[str]:
+        """Those of `names` that are columns; each other one is a fault, or only said where the table `may_lack` it and
+        no column has a name like it."""
         known = []
         for name in names:
+            meant = nearest(name, columns)
             if name in columns:
                 known.append(name)
+            elif may_lack and not meant:
+                self.say(f"{self.header(table)} {setting} names {quoted(name)}: {table} has no such column; remove it.")
             else:
-                meant = nearest(name, columns)
                 way_out = f"write {quoted(meant)}" if meant else f"it has {listed(columns)}"
                 self.blame(table, f"{setting} names {quoted(name)}, which is no column of it; {way_out}")
         return known

@@ -1,7 +1,8 @@
 """What of the catalogue is served: `select` makes `Resource`s of tables and the operator's settings.
 
 Pure: mistakes come back as faults, what the operator should know as sentences, both ready to be read. A name that
-the database lacks is a fault; what cannot be served is left out with one sentence that says why.
+the database lacks is a fault; what cannot be served is left out with one sentence that says why. For a table that only
+`"*"` has found, what the settings say of columns that it lacks is no fault: one file serves several databases.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ def select(catalogue: Catalogue, settings: Settings, *, plugin: str) -> Selectio
     else:
         _check_names(catalogue, settings, findings)
         for table in _chosen(catalogue, settings, findings):
-            resource = shape(table, settings.options(table.name), findings)
+            is_named = table.name in settings.tables
+            resource = shape(table, settings.options(table.name), findings, is_named=is_named)
             if resource is not None:
                 resources.append(resource)
         _check_paths(resources, findings)
@@ -77,7 +79,10 @@ def _check_names(catalogue: Catalogue, settings: Settings, findings: Findings) -
         meant = nearest(name, tables if EVERY in asked else asked)
         way_out = f"write {findings.header(meant)}" if meant else "remove it"
         if EVERY in asked:
-            findings.say(f"{findings.header(name)} changes nothing: schema {schema} has no such table; {way_out}.")
+            guess = f", or write {findings.header(meant)}" if meant else ""
+            findings.say(
+                f"{findings.header(name)} changes nothing: schema {schema} has no such table; remove it{guess}."
+            )
         elif name in tables:
             findings.blame(name, f"is for a table that is not served; write tables = {quoted_list([*asked, name])}")
         else:

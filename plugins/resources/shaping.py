@@ -25,10 +25,11 @@ PLACEHOLDER_CHARS = frozenset("{}")
 """What routes read as a placeholder."""
 
 
-def shape(table: Table, options: TableSettings, findings: Findings) -> Resource | None:
-    """The resource, without children; None if it has faults or nothing to show."""
+def shape(table: Table, options: TableSettings, findings: Findings, *, is_named: bool = True) -> Resource | None:
+    """The resource, without children; None if it has faults or nothing to show. `is_named` is false for a table that
+    only `"*"` has found: settings meant for another database's table of this name are no fault then."""
     faults_before = len(findings.faults)
-    visible = _visible(table, options, findings)
+    visible = _visible(table, options, findings, may_lack=not is_named)
     names = api_names(visible, in_camel_case=options.names == "camel")
     readable = {
         column.name: Field(names.get(column.name, column.name), column, kind_of(column.type))
@@ -37,7 +38,7 @@ def shape(table: Table, options: TableSettings, findings: Findings) -> Resource 
     }
     fields = {names[name]: readable[name] for name in visible}
     key = _key(table, options, readable, visible, findings)
-    sort = tuple(_sort(table, options, readable, visible, findings))
+    sort = tuple(_sort(table, options, readable, visible, findings, may_lack=not is_named))
     limit = min(DEFAULT_LIMIT, options.max_limit) if options.limit is None else options.limit
     if limit > options.max_limit:
         findings.blame(table.name, f"limit {limit} is over max_limit {options.max_limit}; write max_limit = {limit}")
@@ -78,9 +79,9 @@ def _names(setting: Columns) -> tuple[str, ...]:
     return tuple(name.strip() for name in setting.split(",")) if isinstance(setting, str) else setting
 
 
-def _visible(table: Table, options: TableSettings, findings: Findings) -> list[str]:
+def _visible(table: Table, options: TableSettings, findings: Findings, *, may_lack: bool) -> list[str]:
     """The columns to show: those in `fields`, else all that are not hidden and do not look like a secret."""
-    hidden = findings.known(table.name, "hidden", _names(options.hidden), table.columns)
+    hidden = findings.known(table.name, "hidden", _names(options.hidden), table.columns, may_lack=may_lack)
     if options.fields is not None:
         shown = list(dict.fromkeys(findings.known(table.name, "fields", _names(options.fields), table.columns)))
         for name in set(hidden).intersection(shown):
@@ -139,9 +140,11 @@ def _sort(
     readable: Mapping[str, Field],
     visible: Collection[str],
     findings: Findings,
+    *,
+    may_lack: bool,
 ) -> Iterator[Order]:
     descending = {name.removeprefix("-"): name.startswith("-") for name in _names(options.sort)}
-    for name in findings.known(table.name, "sort", descending, table.columns):
+    for name in findings.known(table.name, "sort", descending, table.columns, may_lack=may_lack):
         if name not in visible:
             findings.blame(table.name, f"sort names {quoted(name)}, which is hidden; remove it, or name it in fields")
         elif not readable[name].kind.is_sortable:

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 import service
@@ -253,6 +254,22 @@ async def test_stale_pid_file_with_the_number_of_another_process_stops_nobody(us
     await bystander.communicate(b"\n")
 
 
+async def test_command_that_only_looks_shares_the_server_of_a_running_service(used):
+    first = Process(used)
+    try:
+        async with embedded_server(used, print, may_share=True) as url:
+            assert url == first.url
+    finally:
+        first.kill()
+
+
+async def test_command_that_only_looks_starts_a_server_where_no_service_runs(used):
+    async with embedded_server(used, print, may_share=True) as url:
+        connection = await asyncpg.connect(url)
+        await connection.close()
+    assert processes_of(used) == []
+
+
 async def test_second_service_on_a_live_folder_says_who_has_it(used):
     first = Process(used)
     try:
@@ -433,7 +450,7 @@ async def test_root_may_change_between_namespaces_and_none(used, ask):
 def test_root_killed_without_namespaces_leaves_nothing_that_stops_the_next_start(used):
     used.chmod(0o711)
     first = Process(used, before=IN_A_CONTAINER)
-    service_pid = int((used / "postgres.lock").read_text())
+    service_pid = int((used / "postgres.lock").read_text().split()[0])
     os.kill(service_pid, signal.SIGKILL)
     first.process.communicate()
     second = Process(used, before=IN_A_CONTAINER)

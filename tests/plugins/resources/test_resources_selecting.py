@@ -130,9 +130,26 @@ def test_every_table_with_a_key_is_served_and_settings_for_a_missing_one_are_onl
     assert [resource.name for resource in selection.resources] == ["orders", "users"]
     assert (
         "[plugins.resources.table.userz] changes nothing: schema public has no such table; "
-        "write [plugins.resources.table.users]." in selection.sentences
+        "remove it, or write [plugins.resources.table.users]." in selection.sentences
     )
     assert any(sentence.startswith("view report has no key") for sentence in selection.sentences)
+
+
+def test_columns_that_another_databases_table_lacks_are_only_said_where_every_table_is_served(shop):
+    settings = {"users": {"sort": "-xyzzy", "hidden": ["qwerty"]}}
+    selection = choose(shop, tables=["*"], table=settings)
+    assert selection.faults == ()
+    assert [sentence for sentence in selection.sentences if sentence.startswith("[plugins.resources.table.users]")] == [
+        '[plugins.resources.table.users] hidden names "qwerty": users has no such column; remove it.',
+        '[plugins.resources.table.users] sort names "xyzzy": users has no such column; remove it.',
+    ]
+    assert len(choose(shop, tables=["*", "users"], table=settings).faults) == 2
+
+
+def test_misspelt_column_is_a_fault_even_where_every_table_is_served(shop):
+    assert choose(shop, tables=["*"], table={"users": {"hidden": ["creatd_at"]}}).faults == (
+        '[plugins.resources.table.users] hidden names "creatd_at", which is no column of it; write "created_at".',
+    )
 
 
 def test_secrets_are_hidden_and_said_unless_they_are_named(shop):
