@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import click
 import pluggy
 
 from service.events import Change, Exchange
 from service.parts import MountedRoute, Probe, Route, Step
 from service.ports import Ports
 from service.run import Run
+
+if TYPE_CHECKING:
+    import click
 
 PROJECT = "pegboard"
 
