@@ -92,6 +92,9 @@ def _weight(parameter: str) -> float:
 
 
 _KNOWN: Final = frozenset(HTTPStatus)
+_RENAMED: Final = {414: "URI_TOO_LONG", 416: "RANGE_NOT_SATISFIABLE"}
+"""Names that Python 3.13 changed: a code does not depend on the interpreter."""
+
 _BY_STATUS: Final[dict[int, type[ServiceError]]] = {
     error.status: error
     for error in (
@@ -148,5 +151,5 @@ def _from_aiohttp(error: HTTPException) -> ServiceError | Answer:
 @cache
 def _kind(status: int) -> type[ServiceError]:
     """The class for a status; one that we have no word for has its name as code."""
-    code = HTTPStatus(status).name if status in _KNOWN else f"STATUS_{status}"
+    code = _RENAMED.get(status) or (HTTPStatus(status).name if status in _KNOWN else f"STATUS_{status}")
     return _BY_STATUS.get(status) or type("Refused", (ServiceError,), {"status": status, "code": code})
