@@ -42,7 +42,7 @@ from service.ports import (
     Transaction,
 )
 from service.run import Clock, Run
-from service.settings import Duration, PluginSettings, Rate, Secret, Size
+from service.settings import Duration, PluginSettings, Rate, Secret, Size, nearest
 from service.slots import Door, Slot
 
 __all__ = [
@@ -105,5 +105,6 @@ __all__ = [
     "UnsupportedMediaType",
     "Wrap",
     "hookimpl",
+    "nearest",
     "timestamp",
 ]

@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from difflib import get_close_matches
 from typing import TypeAlias
 
 from plugins.logs.escaping import quotable
 from plugins.logs.redaction import MASK, Redaction
-from service.api import Exchange
+from service.api import Exchange, nearest
 
 ABSENT = "-"
 """Stands for what an exchange does not have, as in morgan."""
@@ -81,8 +80,8 @@ def _no_such_token(spelled: str, name: str, names: tuple[str, ...]) -> str:
         return f'{spelled} names no header; write it like ":req[accept]"'
     if name in names:
         return f'{spelled} takes nothing in brackets; write ":{name}"'
-    near = get_close_matches(name, names, 1)
-    hint = f'; did you mean ":{near[0]}{_ARGUMENTS.get(near[0], "")}"?' if near else ";"
+    near = nearest(name, names)
+    hint = f'; did you mean ":{near}{_ARGUMENTS.get(near, "")}"?' if near else ";"
     return f"{spelled} is not a token{hint} {_listed(names)}"
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
-from plugins.resources.naming import nearest
+from service.api import nearest
 
 MAX_NAMES_SHOWN = 12
 

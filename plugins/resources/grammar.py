@@ -22,8 +22,8 @@ from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from plugins.resources.kinds import OPERATORS, Unfit
-from plugins.resources.naming import nearest
 from plugins.resources.resource import Field, Order, Resource
+from service.api import nearest
 
 RESERVED: Final = frozenset({"sort", "fields", "page", "limit", "cursor", "count", "filter"})
 """Never columns when bare; the last three mean nothing yet."""

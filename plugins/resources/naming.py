@@ -1,11 +1,10 @@
-"""Names: how the database's become the API's, which of them look like secrets, and which one was probably meant."""
+"""Names: how the database's become the API's, and which of them look like secrets."""
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import Final
 
 SECRET: Final = re.compile(r"password|passwd|secret|api_?key|(^|_)token(_|$)|token$|_hash$")
@@ -40,11 +39,3 @@ def api_names(columns: Iterable[str], *, in_camel_case: bool) -> dict[str, str]:
 def looks_secret(name: str) -> bool:
     """True for `password_hash`, `apiKey`, `reset_token`; false for `tokens` or a bare `hash`."""
     return SECRET.search(_HUMP.sub("_", name).lower()) is not None
-
-
-def nearest(name: str, names: Collection[str]) -> str | None:
-    """The one of `names` that was probably meant by `name`."""
-    if len(name) > MAX_NAME_BYTES:  # no name is that long, and the search is quadratic
-        return None
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    return close[0] if close else None

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from plugins.resources.catalogue import Catalogue, Table
 from plugins.resources.findings import Findings, listed, quoted, quoted_list
-from plugins.resources.naming import nearest
 from plugins.resources.relating import with_children
 from plugins.resources.resource import Resource
 from plugins.resources.shaping import shape
+from service.api import nearest
 
 if TYPE_CHECKING:
     from plugins.resources import Settings

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime, time
 from difflib import get_close_matches
 
@@ -84,10 +84,20 @@ def printable(text: str) -> str:
     return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]", lambda m: f"\\u{ord(m[0]):04X}", text)
 
 
-def nearest(name: str, candidates: Sequence[str]) -> str | None:
-    """The candidate that `name` is most likely a misspelling of, or None."""
+LONGEST_NAME = 255
+"""Nobody means a longer name, and the search is quadratic (chosen)."""
+
+
+def nearest(name: str, candidates: Collection[str]) -> str | None:
+    """The candidate that `name` most likely stands for, a misspelling or its only long beginning (`prod`), or None."""
+    wanted = name.casefold().replace("-", "_")
+    if len(wanted) > LONGEST_NAME:
+        return None
     folded = {candidate.casefold().replace("-", "_"): candidate for candidate in candidates}
-    found = get_close_matches(name.casefold().replace("-", "_"), list(folded), n=1, cutoff=0.6)
+    begun = [candidate for known, candidate in folded.items() if known.startswith(wanted)] if len(wanted) > 2 else []
+    if len(begun) == 1:
+        return begun[0]
+    found = get_close_matches(wanted, list(folded), n=1, cutoff=0.6)
     return folded[found[0]] if found else None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from plugins.resources.naming import api_names, camel_case, looks_secret, nearest
+from plugins.resources.naming import api_names, camel_case, looks_secret
 
 
 @pytest.mark.parametrize(
@@ -51,10 +51,3 @@ def test_name_of_a_secret_looks_like_one(name):
 @pytest.mark.parametrize("name", ["id", "hash", "tokenizer", "tokens", "passage", "key", "keyboard", "hashtag"])
 def test_other_names_do_not(name):
     assert not looks_secret(name)
-
-
-def test_nearest_is_what_was_meant_or_none():
-    assert nearest("emial", ["id", "email"]) == "email"
-    assert nearest("created_at", ["createdAt", "id"]) == "createdAt"
-    assert nearest("xyz", ["id", "email"]) is None
-    assert nearest("email" * 100, ["email" * 100]) is None

@@ -52,6 +52,12 @@ def test_loader_s_fault_stands_at_the_layer_that_had_the_last_word(load: Load) -
     assert settings.place(("plugins", "cache", "enabled")) == "--set plugins.cache.enabled"
 
 
+def test_nearest_takes_the_only_name_that_begins_so_and_gives_up_on_what_nobody_means() -> None:
+    assert nearest("prod", ["development", "production"]) == "production"
+    assert nearest("created_at", ["createdAt", "id"]) == "createdAt"
+    assert nearest("email" * 100, ["email" * 100]) is None
+
+
 @pytest.mark.parametrize(
     ("name", "expected"), [("databse", "database"), ("Data-Base", "data_base"), ("x", None), ("cahce", "cache")]
 )
