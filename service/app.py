@@ -55,7 +55,11 @@ class State:
         self.draining = False
         self.routes: tuple[MountedRoute, ...] = ()
         self.probes: tuple[Probe, ...] = ()
+        self.excused: set[str] = set()
         self._declared = asyncio.Event()
+
+    def excuse(self, prefix: str) -> None:
+        self.excused.add(prefix)
 
     async def wait_declared(self) -> None:
         await self._declared.wait()
@@ -117,7 +121,7 @@ async def build(loaded: Loaded, *, tasks: Tasks) -> AsyncIterator[Application]:
             await _open(stack, loaded, state, announcer)
             announcer.listeners = tuple(_functions(loaded, "changes"))
             observers = tuple(_functions(loaded, "observers"))
-            routes = mount(loaded)
+            routes = mount(loaded, excused=state.excused)
             app = web.Application()
             plans = fold(loaded, routes, observers=observers, closing=lambda: state.draining)
             table = Table(app, plans[:-2], unmatched=plans[-2], malformed=plans[-1])
@@ -219,7 +223,7 @@ def _both(one: str, other: str) -> str:
     return f"plugin {one} twice calls" if one == other else f"plugins {one} and {other} both call"
 
 
-def mount(loaded: Loaded) -> list[MountedRoute]:
+def mount(loaded: Loaded, *, excused: Iterable[str] = ()) -> list[MountedRoute]:
     """Every plugin's routes at their places: relative paths below `{api_root}/{version}`."""
     strict = loaded.settings.service.strict
     named: dict[tuple[str, str], MountedRoute] = {}
@@ -238,7 +242,7 @@ def mount(loaded: Loaded) -> list[MountedRoute]:
                     f"{placed.method} {placed.path} ({name}) is for operators and not served, since nothing guards it "
                     "here; strict = false under [service] serves it all the same."
                 )
-    loaded.settings.check_routes([route.name for route in named.values()])
+    loaded.settings.check_routes([route.name for route in named.values()], tolerated_prefixes=excused)
     loaded.settings.raise_faults()
     return [route for route in named.values() if not (route.door is Door.OPERATOR and strict)]
 

@@ -19,6 +19,7 @@ class Exchange(NamedTuple):
 
     request_id: str
     method: str
+    """As the client sent it, so unbounded; `-` when the request could not be parsed."""
     target: str
     """Path and query as the client sent them; `-` when the request could not be parsed."""
     route: str

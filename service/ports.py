@@ -119,6 +119,10 @@ class Serving(Protocol):
     def probes(self) -> Sequence[Probe]:
         """Every probe declared; empty until all is declared."""
 
+    def excuse(self, prefix: str) -> None:
+        """Say, in a lifespan, that routes named `prefix` and `prefix.…` may be missing here: settings for them are then
+        told, and no fault."""
+
     async def wait_declared(self) -> None:
         """Return once every plugin has declared its parts."""
 

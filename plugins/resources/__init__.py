@@ -25,7 +25,7 @@ from plugins.resources.handlers import IndexHandler, ItemHandler, ListHandler
 from plugins.resources.resource import Resource
 from plugins.resources.selecting import select
 from plugins.resources.statements import Below
-from service.api import DATABASE, Database, PluginError, PluginSettings, Ports, Route, Run, hookimpl
+from service.api import DATABASE, SERVING, Database, PluginError, PluginSettings, Ports, Route, Run, hookimpl
 
 MAX_LIMIT_ROWS = 10_000
 """The most that `max_limit` may be (chosen): an answer is one value in memory, here and in PostgreSQL."""
@@ -98,6 +98,8 @@ class Plugin:
             raise PluginError("\n".join(selection.faults))
         for sentence in selection.sentences:
             self._run.say(sentence)
+        for table in selection.absent:
+            ports.need(SERVING).excuse(table)
         self._routes = tuple(declare(selection.resources, database))
         yield
 

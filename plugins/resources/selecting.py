@@ -30,6 +30,8 @@ class Selection:
     """What is served, and what there is to say about it."""
 
     resources: tuple[Resource, ...]
+    absent: tuple[str, ...]
+    """Tables that have settings and that the database lacks, where that is no fault."""
     faults: tuple[str, ...]
     """With any of them nothing is served."""
     sentences: tuple[str, ...]
@@ -59,7 +61,8 @@ def select(catalogue: Catalogue, settings: Settings, *, plugin: str) -> Selectio
             f'["*"], or other names, under [plugins.{plugin}].'
         )
     served = () if findings.faults else with_children(resources, findings)
-    return Selection(served, tuple(findings.faults), tuple(findings.sentences))
+    absent = tuple(name for name in settings.table if EVERY in settings.tables and name not in catalogue.tables)
+    return Selection(served, absent, tuple(findings.faults), tuple(findings.sentences))
 
 
 def _check_names(catalogue: Catalogue, settings: Settings, findings: Findings) -> None:

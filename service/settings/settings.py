@@ -25,7 +25,7 @@ from service.settings.reading import read_document
 from service.settings.references import Resolver
 from service.settings.reporting import Fault, Report, place_of
 from service.settings.showing import Effective, effective
-from service.settings.spelling import Path_, dotted, nearest, toml, toml_key
+from service.settings.spelling import Path_, dotted, listed, nearest, toml, toml_key
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -108,7 +108,8 @@ class Settings:
         return Binding(table, model, resolver=resolver, report=self._report, context={"run": run}).result
 
     def check_routes(self, names: Iterable[str], *, tolerated_prefixes: Iterable[str] = ()) -> None:
-        """Every [routes."glob"] has to match one of `names`; where it begins with a tolerated one it need not."""
+        """Every [routes."glob"] has to match one of `names`. It need not where it begins with a tolerated one, or where a
+        plugin is off whose route it may mean."""
         known = list(names)
         tolerated = tuple(tolerated_prefixes)
         families = dict.fromkeys([f"{name.rpartition('.')[0]}.*" for name in known if "." in name])
@@ -120,6 +121,10 @@ class Settings:
                 self.warn(path, "there is no such route, so nothing comes of it")
                 continue
             guess = nearest(glob, [*known, *families])
+            off = [instance.name for instance in self.instances if not instance.enabled]
+            if guess is None and off:
+                self.warn(path, f"no route has a name like this; perhaps one of a plugin that is off: {listed(off)}")
+                continue
             hint = f'; did you mean "{guess}"?' if guess else "; `pegboard routes` lists them"
             written = self._written(path)[1]
             fix = f"[{dotted((*written[:-1], guess or '*'))}]"

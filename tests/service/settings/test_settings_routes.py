@@ -126,6 +126,15 @@ def test_glob_that_matches_no_route_is_a_warning_where_it_is_tolerated(load: Loa
     assert [fault.path[1] for fault in settings.faults] == ["invoices2.*"]
 
 
+def test_glob_that_may_mean_a_plugin_that_is_off_is_a_warning(load: Load) -> None:
+    settings = load('[plugins.resources]\nenabled = false\n[routes."users.*"]\n[routes.helth]\n')
+    settings.check_routes(["health"])
+    assert [str(warning) for warning in settings.warnings] == [
+        'config.toml:3  routes."users.*": no route has a name like this; perhaps one of a plugin that is off: resources'
+    ]
+    assert [fault.path[1] for fault in settings.faults] == ["helth"]
+
+
 @pytest.mark.parametrize("glob", ["users.[lr]*", "users.?ist", "*"])
 def test_globs_are_shell_globs(load: Load, glob: str) -> None:
     assert route(load, f'[routes."{glob}"]\ncache = "1m"\n') == Route(ttl=Duration("1m"))
