@@ -471,6 +471,32 @@ def test_websocket_is_accepted_finished_and_told_of_once(on_loop: Any, serving: 
     on_loop(scenario)
 
 
+def test_websocket_whose_client_drops_out_is_told_of_once(on_loop: Any, serving: Any, placed: Any) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        async for _ in socket:
+            pass
+        return socket
+
+    async def scenario() -> None:
+        released: list[int] = []
+        async with serving(placed("/ws", handler, Release(Slot.ADMIT, lambda request: released.append(1)))) as house:
+            for count, leave in enumerate(("leave", "reset"), 1):
+                peer = await house.connect()
+                peer.write(
+                    b"GET /ws HTTP/1.1\r\n" + HOST + b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
+                    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
+                )
+                assert (await peer.reply()).status == 101
+                getattr(peer, leave)()
+                exchange = (await house.told(count))[-1]
+                assert (exchange.status, exchange.failure) == (CLIENT_CLOSED_REQUEST, None)
+                assert len(released) == count
+
+    on_loop(scenario)
+
+
 async def test_upgrade_that_no_handler_takes_is_served_as_if_it_were_not_there(serving: Any, placed: Any) -> None:
     async with serving(placed("/", ok)) as house:
         peer = await house.connect()
