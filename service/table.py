@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence, Set
 from typing import Final, TypeAlias, cast
 
 from aiohttp import web
@@ -38,6 +38,7 @@ FAULT: web.RequestKey[ServiceError] = web.RequestKey("fault", ServiceError)
 
 _METHOD: Final = re.compile(r"[A-Z-]+")
 _PATH: Final = re.compile(r"/[^?#\s\x00-\x1f]*")
+_NO_METHODS: Final[frozenset[str]] = frozenset()
 _SEGMENT: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}|[^{}]*")
 _SEPARATOR: Final = re.compile(r"([.:-])")
 
@@ -165,14 +166,14 @@ class Table:
         else:  # HEAD, answered by GET
             router.add_route(method, route.path, serve)
 
-    def find(self, method: str, path: str) -> tuple[Entry | None, list[str], set[str]]:
+    def find(self, method: str, path: str) -> tuple[Entry | None, Sequence[str], Set[str]]:
         """What serves `method` at `path` (percent-decoded but for `%2F` and `%25`), what its placeholders stand for,
         and, where nothing does, the methods that the path has."""
-        values: list[str] = []
-        allowed: set[str] = set()
         entries = self._static.get(path)
         if entries is not None and (entry := entries.get(method)) is not None:
-            return entry, values, allowed
+            return entry, (), _NO_METHODS
+        values: list[str] = []
+        allowed: set[str] = set()
         return self._root.find(method, path.split("/"), 1, values, allowed), values, allowed
 
     async def serve(self, request: Request) -> Answer | Sent:

@@ -56,7 +56,7 @@ def table(routes: Iterable[MountedRoute]) -> tuple[Table, web.Application]:
 def found(made: Table, method: str, path: str) -> tuple[str | None, dict[str, str], set[str]]:
     entry, values, allowed = made.find(method, path)
     if entry is None:
-        return None, {}, allowed
+        return None, {}, set(allowed)
     return entry.plan.name, dict(zip(entry.names, values, strict=True)), set()
 
 
