@@ -62,7 +62,7 @@ class Plugin:
         self._clock = run.clock
         redaction = Redaction(settings.redact)
         self._lines = _lines(settings.format, redaction)
-        self._sink = Sink(STDOUT, say_lost=self._lost)
+        self._sink = Sink(STDOUT, render=self._lines.exchange, say_lost=self._lost)
         self._handler = RecordHandler(self._lines, redaction, self._sink.put)
         self._level = logging.getLevelNamesMapping()[settings.level.upper()]
         self._skip = settings.skip
@@ -82,14 +82,11 @@ class Plugin:
 
     @hookimpl
     def observers(self) -> Iterable[Callable[[Exchange], None]]:
-        yield self._write_unless_skipped if self._skip else self._write
-
-    def _write(self, exchange: Exchange) -> None:
-        self._sink.put(self._lines.exchange(exchange))
+        yield self._write_unless_skipped if self._skip else self._sink.put_exchange
 
     def _write_unless_skipped(self, exchange: Exchange) -> None:
         if exchange.status >= 500 or not self._is_skipped(exchange.route):
-            self._write(exchange)
+            self._sink.put_exchange(exchange)
 
     def _is_skipped(self, route: str) -> bool:
         skipped = self._skipped.get(route)

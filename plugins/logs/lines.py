@@ -1,7 +1,7 @@
 """What an entry looks like: one line of JSON, or one line of text after the operator's own format.
 
-JSON, of a request    time, level, kind "request", method, url, status, durationMs, bytes, remote, route, version,
-                      requestId, userId, userAgent, error; traceback where something crashed
+JSON, of a request    time, level, kind "request", method, route, version, status, error, url, durationMs, bytes,
+                      requestId, remote, userId, userAgent; traceback where something crashed
 JSON, of the service  time, level, kind "log", logger, message; traceback where there is one
 Text, of a request    the format with its tokens filled in
 Text, of the service  time LEVEL logger: message
@@ -10,6 +10,7 @@ Text, both            a traceback follows in lines that begin with `    | `, as 
 
 from __future__ import annotations
 
+import re
 from traceback import format_exception
 from typing import Protocol
 
@@ -19,6 +20,12 @@ from plugins.logs.tokens import compile_format
 from service.api import Exchange, timestamp
 
 FOLLOWING = "\n    | "
+
+KEPT_COUNT = 1_024
+"""Rendered parts of lines that are kept, of each kind; then begun anew: methods and agents are endless (chosen)."""
+
+_PLAIN = re.compile(r"[!#-\[\]-~]*")
+"""Printable ASCII without the quote and the backslash: stands in JSON as it is."""
 
 
 class Lines(Protocol):
@@ -38,30 +45,44 @@ class JsonLines:
         self._redaction = redaction
         self._stamp = Stamps()
         self._hides_agent = redaction.hides("User-Agent")
+        self._outcomes: dict[tuple[object, ...], str] = {}
+        self._clients: dict[tuple[object, ...], str] = {}
 
     def exchange(self, exchange: Exchange) -> bytes:
-        status = exchange.status
-        agent = exchange.headers.get("User-Agent")
-        fields: dict[str, object] = {
-            "time": self._stamp(exchange.started_at),
-            "level": "info" if status < 500 else "error",
-            "kind": "request",
-            "method": exchange.method,
-            "url": self._redaction.url(exchange.target),
-            "status": status,
-            "durationMs": round(exchange.duration_s * 1000, 3),
-            "bytes": exchange.bytes_sent,
-            "remote": exchange.remote,
-            "route": exchange.route,
-            "version": exchange.version,
-            "requestId": exchange.request_id,
-            "userId": exchange.subject,
-            "userAgent": MASK if self._hides_agent and agent else agent,
-            "error": exchange.error_code,
-        }
+        """What repeats is rendered once and kept: how requests to a route end, and who sends them."""
+        outcome = (exchange.method, exchange.route, exchange.version, exchange.status, exchange.error_code)
+        client = (exchange.remote, exchange.subject, exchange.headers.get("User-Agent"))
+        known_outcome = self._outcomes.get(outcome) or self._outcome(outcome)
+        known_client = self._clients.get(client) or self._client(client)
+        url = self._redaction.url(exchange.target)
+        if exchange.failure is not None or not _PLAIN.fullmatch(url):
+            known_client = self._further(exchange, url) + known_client
+            url = ""
+        else:
+            url = f'"url":"{url}",'
+        return (
+            f'{{"time":"{self._stamp(exchange.started_at)}",{known_outcome},{url}'
+            f'"durationMs":{exchange.duration_s * 1000:.3f},"bytes":{exchange.bytes_sent},'
+            f'"requestId":"{exchange.request_id}",{known_client}}}\n'
+        ).encode()
+
+    def _outcome(self, outcome: tuple[str, str, str, int, str | None]) -> str:
+        method, route, version, status, error = outcome
+        level = "info" if status < 500 else "error"
+        facts: dict[str, object] = {"level": level, "kind": "request", "method": method, "route": route}
+        return _kept(self._outcomes, outcome, facts | {"version": version, "status": status, "error": error})
+
+    def _client(self, client: tuple[str, str | None, str | None]) -> str:
+        remote, subject, agent = client
+        shown = MASK if self._hides_agent and agent else agent
+        return _kept(self._clients, client, {"remote": remote, "userId": subject, "userAgent": shown})
+
+    def _further(self, exchange: Exchange, url: str) -> str:
+        """What has to be escaped each time: an unusual URL, a traceback."""
+        facts: dict[str, object] = {"url": url}
         if exchange.failure is not None:
-            fields["traceback"] = traceback_of(exchange, exchange.failure, self._redaction)
-        return json_line(fields)
+            facts["traceback"] = traceback_of(exchange, exchange.failure, self._redaction)
+        return f"{_inside(facts)},"
 
     def entry(self, *, at_s: float, level: str, logger: str, message: str, traceback: str = "") -> bytes:
         fields: dict[str, object] = {
@@ -121,6 +142,18 @@ def traceback_of(exchange: Exchange, failure: BaseException, redaction: Redactio
     """What crashed, without the secrets that the request carried."""
     text = "".join(format_exception(failure)).rstrip("\n")
     return redaction.text_of(text, target=exchange.target, headers=exchange.headers)
+
+
+def _inside(facts: dict[str, object]) -> str:
+    """`"name":value,...`: JSON without its braces."""
+    return json_line(facts)[1:-2].decode()
+
+
+def _kept(parts: dict[tuple[object, ...], str], key: tuple[object, ...], facts: dict[str, object]) -> str:
+    if len(parts) >= KEPT_COUNT:
+        parts.clear()
+    part = parts[key] = _inside(facts)
+    return part
 
 
 def _following(text: str) -> str:

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from plugins.logs.sink import Sink
+from plugins.logs.sink import UNRENDERED_COUNT, Sink
 
 WAIT_S = 10.0
 """A bound for conditions that hold within milliseconds."""
@@ -19,6 +19,10 @@ WAIT_S = 10.0
 
 def say_lost(count):
     return b"lost %d\n" % count
+
+
+def render(exchange):
+    return f"{exchange.request_id}\n".encode()
 
 
 def until(condition):
@@ -61,7 +65,7 @@ def pipe():
 
 def test_close_writes_what_was_queued(pipe):
     reading, writing = pipe
-    sink = Sink(writing.fileno(), say_lost=say_lost)
+    sink = Sink(writing.fileno(), render=render, say_lost=say_lost)
     sink.open()
     for number in range(100):
         sink.put(b"line %d\n" % number)
@@ -72,7 +76,7 @@ def test_close_writes_what_was_queued(pipe):
 
 def test_lines_are_written_without_being_asked(pipe):
     reading, writing = pipe
-    sink = Sink(writing.fileno(), say_lost=say_lost)
+    sink = Sink(writing.fileno(), render=render, say_lost=say_lost)
     sink.open()
     for expected in (b"first\n", b"second\n"):
         sink.put(expected)
@@ -83,7 +87,7 @@ def test_lines_are_written_without_being_asked(pipe):
 def test_lines_of_many_threads_all_arrive_once(pipe):
     reading, writing = pipe
     reader = Reader(reading)
-    sink = Sink(writing.fileno(), say_lost=say_lost)
+    sink = Sink(writing.fileno(), render=render, say_lost=say_lost)
     sink.open()
 
     def write(name):
@@ -103,7 +107,7 @@ def test_lines_of_many_threads_all_arrive_once(pipe):
 
 def test_a_pipe_that_nobody_reads_blocks_nobody_and_its_losses_are_said_once_it_is_read(pipe):
     reading, writing = pipe
-    sink = Sink(writing.fileno(), say_lost=say_lost, queue_bytes=100_000)
+    sink = Sink(writing.fileno(), render=render, say_lost=say_lost, queue_bytes=100_000)
     sink.open()
     line = b"x" * 999 + b"\n"
     began = time.monotonic()
@@ -121,17 +125,17 @@ def test_a_pipe_that_nobody_reads_blocks_nobody_and_its_losses_are_said_once_it_
 
 def test_memory_of_a_stuck_pipe_is_bounded(pipe):
     _, writing = pipe
-    sink = Sink(writing.fileno(), say_lost=say_lost, queue_bytes=100_000)
+    sink = Sink(writing.fileno(), render=render, say_lost=say_lost, queue_bytes=100_000)
     line = b"x" * 999 + b"\n"
     for _ in range(1_000):
         sink.put(line)
-    assert sum(map(len, sink._lines)) == 100_000
+    assert sum(map(len, sink._queue)) == 100_000
 
 
 def test_close_gives_up_on_a_pipe_that_nobody_reads(pipe, monkeypatch):
     monkeypatch.setattr("plugins.logs.sink.CLOSE_WITHIN_S", 0.05)
     reading, writing = pipe
-    sink = Sink(writing.fileno(), say_lost=say_lost)
+    sink = Sink(writing.fileno(), render=render, say_lost=say_lost)
     sink.open()
     sink.put(b"x" * 1_000_000 + b"\n")
     sink.close()
@@ -151,7 +155,7 @@ def read_until_idle(reading, sink):
 def test_a_full_disk_is_survived_and_counted():
     full = os.open("/dev/full", os.O_WRONLY)
     try:
-        sink = Sink(full, say_lost=say_lost)
+        sink = Sink(full, render=render, say_lost=say_lost)
         sink.open()
         for _ in range(3):
             sink.put(b"line\n")
@@ -166,7 +170,7 @@ def test_a_full_disk_is_survived_and_counted():
 def test_losses_of_a_failed_output_are_said_when_it_works_again(tmp_path):
     file = tmp_path / "log"
     descriptor = os.open("/dev/full", os.O_WRONLY)
-    sink = Sink(descriptor, say_lost=say_lost)
+    sink = Sink(descriptor, render=render, say_lost=say_lost)
     sink.open()
     sink.put(b"a\nb\n")
     until(lambda: sink._lost_count == 2)
@@ -197,7 +201,7 @@ def test_a_line_that_broke_off_does_not_spoil_the_next(tmp_path, monkeypatch):
         return len(taken)
 
     monkeypatch.setattr("plugins.logs.sink.os.write", write)
-    sink = Sink(-1, say_lost=say_lost)
+    sink = Sink(-1, render=render, say_lost=say_lost)
     assert sink._write(b"first\n") == 1
     assert sink._write(b"second\n") == 0
     assert written == b"fir\nsecond\n"
@@ -208,7 +212,7 @@ def test_losses_are_counted_right_after_a_line_broke_off(monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("plugins.logs.sink.os.write", refuse)
-    sink = Sink(-1, say_lost=say_lost)
+    sink = Sink(-1, render=render, say_lost=say_lost)
     sink._torn = True
     assert sink._write(b"a\nb\n") == 2
 
@@ -216,7 +220,7 @@ def test_losses_are_counted_right_after_a_line_broke_off(monkeypatch):
 def test_a_reader_that_has_gone_is_survived(pipe):
     reading, writing = pipe
     reading.close()
-    sink = Sink(writing.fileno(), say_lost=say_lost)
+    sink = Sink(writing.fileno(), render=render, say_lost=say_lost)
     sink.open()
     sink.put(b"line\n")
     until(lambda: sink._lost_count == 1)
@@ -226,7 +230,7 @@ def test_a_reader_that_has_gone_is_survived(pipe):
 def test_a_descriptor_made_non_blocking_by_others_still_gets_everything(pipe):
     reading, writing = pipe
     os.set_blocking(writing.fileno(), False)
-    sink = Sink(writing.fileno(), say_lost=say_lost)
+    sink = Sink(writing.fileno(), render=render, say_lost=say_lost)
     sink.open()
     for _ in range(1_000):
         sink.put(b"x" * 999 + b"\n")
@@ -240,7 +244,7 @@ def test_a_descriptor_made_non_blocking_by_others_still_gets_everything(pipe):
 def test_an_object_that_logs_while_it_is_collected_inside_put_does_no_harm(pipe):
     """Where the collector may run is Python's choice, so that a line that logs when it is measured stands for it."""
     reading, writing = pipe
-    sink = Sink(writing.fileno(), say_lost=say_lost)
+    sink = Sink(writing.fileno(), render=render, say_lost=say_lost)
     sink.open()
 
     class Talkative(bytes):
@@ -261,7 +265,7 @@ def test_an_object_that_logs_while_it_is_collected_inside_put_does_no_harm(pipe)
 
 def test_close_can_be_called_twice(pipe):
     _, writing = pipe
-    sink = Sink(writing.fileno(), say_lost=say_lost)
+    sink = Sink(writing.fileno(), render=render, say_lost=say_lost)
     sink.open()
     sink.close()
     sink.close()
@@ -274,7 +278,7 @@ def test_a_process_that_exits_while_its_output_is_stuck_is_not_held_up():
         import sys
         from plugins.logs import sink
         sink.CLOSE_WITHIN_S = 0.2
-        stuck = sink.Sink(1, say_lost=lambda count: b"")
+        stuck = sink.Sink(1, render=str.encode, say_lost=lambda count: b"")
         stuck.open()
         stuck.put(b"x" * 1_000_000 + b"\\n")
         stuck.close()
@@ -288,3 +292,32 @@ def test_a_process_that_exits_while_its_output_is_stuck_is_not_held_up():
     finally:
         process.kill()
         process.communicate()
+
+
+def test_exchanges_and_lines_are_written_in_the_order_in_which_they_came(pipe, exchange):
+    reading, writing = pipe
+    sink = Sink(writing.fileno(), render=render, say_lost=say_lost)
+    sink.open()
+    for number in range(50):
+        sink.put_exchange(exchange(request_id=f"req_{number}"))
+        sink.put(b"line %d\n" % number)
+    sink.close()
+    writing.close()
+    assert read_all(reading) == [line for n in range(50) for line in (b"req_%d" % n, b"line %d" % n)]
+
+
+def test_only_so_many_exchanges_wait_with_what_they_hold(pipe, exchange):
+    _, writing = pipe
+    rendered = []
+    sink = Sink(writing.fileno(), render=lambda each: rendered.append(each) or b"line\n", say_lost=say_lost)
+    for _ in range(UNRENDERED_COUNT + 100):
+        sink.put_exchange(exchange())
+    assert len(rendered) == 100
+
+
+def test_a_crash_is_not_held_on_to(pipe, exchange):
+    _, writing = pipe
+    rendered = []
+    sink = Sink(writing.fileno(), render=lambda each: rendered.append(each) or b"line\n", say_lost=say_lost)
+    sink.put_exchange(exchange(status=500, failure=ValueError("x")))
+    assert len(rendered) == 1
