@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from aiohttp.web import RequestKey
 
 from service.ports import Principal
 
 
-@dataclass(frozen=True, slots=True)
-class Client:
-    """Where a request came from."""
+class Client(NamedTuple):
+    """Where a request came from. A named tuple, because one is made for every request."""
 
     address: str
     """The peer's address in canonical form; empty over a unix socket."""

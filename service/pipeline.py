@@ -146,7 +146,7 @@ class Plan:
         clock = self._clock
         began_at = clock.now()
         began = clock.monotonic()
-        self._receive(request)
+        request_id, client = self._receive(request)
         status, sent = CLIENT_CLOSED_REQUEST, 0
         answer: Outcome | None = None
         try:
@@ -160,10 +160,10 @@ class Plan:
                 answer = await resume(request, trip, awaited, cut_at)
             if type(answer) is Answer:
                 try:
-                    status, sent = await self._send(request, answer)
+                    status, sent = await self._send(request, answer, request_id)
                 except Exception as error:  # a step has put into it what cannot be sent
                     answer = self._shield.refuse(request, error)
-                    status, sent = await self._send(request, answer)
+                    status, sent = await self._send(request, answer, request_id)
             else:
                 status, sent = await self._end_stream(request, answer)
                 return Sent(keep_alive=bool(answer.keep_alive))
@@ -173,18 +173,20 @@ class Plan:
                 if slot <= request.get(_ENTERED, 0):
                     self._let_go(release, request)
             if self._observers:
-                self._tell(request, answer, status, sent, began_at, clock.monotonic() - began)
+                duration_s = clock.monotonic() - began
+                self._tell(request, answer, status, sent, began_at, duration_s, request_id, client)
 
-    def _receive(self, request: Request) -> None:
-        """The core's own RECEIVE: id, client, version."""
+    def _receive(self, request: Request) -> tuple[str, Client]:
+        """The core's own RECEIVE: id, client, version. Returns the first two, which nobody changes."""
         headers = request.headers
         caller_id = headers.get(REQUEST_ID_HEADER)
         if caller_id is None or not _WELL_FORMED_ID.fullmatch(caller_id):
             caller_id = f"{_OWN_ID}{next(_SERIAL):08x}"
         request[REQUEST_ID] = caller_id
-        request[CLIENT] = Client(request.remote or "", request.scheme, headers.get("Host", ""))
+        client = request[CLIENT] = Client(request.remote or "", request.scheme, headers.get("Host", ""))
         request[VERSION] = self.version
         request[PRINCIPAL] = ANONYMOUS
+        return caller_id, client
 
     @staticmethod
     def _invite_body(request: Request) -> Awaitable[None] | None:
@@ -198,11 +200,11 @@ class Plan:
         if request.body_exists and (request.content_length or 0) > self._body_limit:
             raise PayloadTooLarge(f"The body is larger than the {self._body_limit:,} bytes that this service takes.")
 
-    async def _send(self, request: Request, answer: Answer) -> tuple[int, int]:
+    async def _send(self, request: Request, answer: Answer, request_id: str) -> tuple[int, int]:
         """Send an answer; its status and the bytes of its body."""
         if request.writer.output_size:
             return _break_off(request)
-        answer.add(REQUEST_ID_HEADER, request[REQUEST_ID])
+        answer.add(REQUEST_ID_HEADER, request_id)
         answer.keep_alive = (
             answer.keep_alive
             and request.keep_alive
@@ -265,6 +267,8 @@ class Plan:
         sent: int,
         began_at: float,
         duration_s: float,
+        request_id: str,
+        client: Client,
     ) -> None:
         """Hand the one Exchange of this request to every observer."""
         error_code, failure = (answer.error_code, answer.failure) if type(answer) is Answer else (None, None)
@@ -273,7 +277,7 @@ class Plan:
             if isinstance(failure, ConnectionError):
                 error_code = failure = None  # the connection that broke under its handler is the client's
         exchange = Exchange(
-            request[REQUEST_ID],
+            request_id,
             request.method,
             request.raw_path if self._parsed else "-",
             self.name,
@@ -283,7 +287,7 @@ class Plan:
             began_at,
             duration_s,
             sent,
-            request[CLIENT].address,
+            client.address,
             request[PRINCIPAL].subject,
             request.headers,
             error_code,

@@ -62,12 +62,14 @@ class Postgres:
         connector: Connector,
         constraints: Constraints,
         *,
+        max_size: int,
         acquire_s: float,
         write_s: float,
         alarm: Alarm,
         say: Callable[[str], None],
     ) -> None:
         self._pool = pool
+        self._turns = asyncio.Semaphore(max_size)
         self._connector = connector
         self._constraints = constraints
         self._acquire_s = acquire_s
@@ -105,21 +107,34 @@ class Postgres:
     # --- lending
 
     async def _borrow(self) -> Lent:
-        """A live connection. Raises Unavailable after `acquire_s`, or at once where connecting fails at once."""
+        """A live connection. Raises Unavailable after `acquire_s`, or at once where connecting fails at once.
+
+        Turns are taken first come, first served: asyncpg's own queue lets a newcomer overtake those who wait, and its
+        slowest requests took ten times as long (measured: p99 of 32 clients on 10 connections).
+        """
+        has_turn = False
         try:
             async with asyncio.timeout(self._acquire_s):
+                has_turn = await self._turns.acquire()
                 connection: Lent = await self._pool.acquire()
                 return connection
-        except DRIVER_ERRORS as error:
-            full = self._pool.get_size() == self._pool.get_max_size() and not self._pool.get_idle_size()
-            if rule_for(error, "") is BUSY or (isinstance(error, TimeoutError) and full):
+        except BaseException as error:
+            if has_turn:
+                self._turns.release()
+            if not isinstance(error, DRIVER_ERRORS):
+                raise
+            if rule_for(error, "") is BUSY or not has_turn:
                 raise Unavailable(BUSY.message, headers=RETRY_AFTER) from None
             raise self._lost(error) from error
 
     async def _give_back(self, connection: Lent) -> None:
         """Return it to the pool: no round trip, and no waiting."""
-        with suppress(*DRIVER_ERRORS):  # lost in this very moment, and dropped by asyncpg
+        try:
             await self._pool.release(connection)
+        except DRIVER_ERRORS:
+            pass  # lost in this very moment, and dropped by asyncpg
+        finally:
+            self._turns.release()
 
     async def _clean_up(self, connection: Lent) -> None:
         """Return it after an error: with nothing running and no transaction open, or closed.
@@ -137,8 +152,12 @@ class Postgres:
                 await connection.execute("ROLLBACK", timeout=RELEASE_S)
         except DRIVER_ERRORS:
             _drop(connection)
-        with suppress(*DRIVER_ERRORS):  # a statement that cannot be cancelled in time: dropped by asyncpg
+        try:
             await self._pool.release(connection, timeout=RELEASE_S)
+        except DRIVER_ERRORS:
+            pass  # a statement that cannot be cancelled in time: dropped by asyncpg
+        finally:
+            self._turns.release()
 
     async def _read(self, sql: str, args: Sequence[object]) -> Sequence[asyncpg.Record]:
         connection, rows = await self._on_live_connection(sql, lambda lent: lent.fetch(sql, *args))
@@ -322,7 +341,16 @@ async def open_database(
         ) from None
     logging.getLogger("asyncpg.pool").addFilter(_said_already)
     try:
-        yield Postgres(pool, connector, constraints, acquire_s=acquire_s, write_s=write_s, alarm=alarm, say=say)
+        yield Postgres(
+            pool,
+            connector,
+            constraints,
+            max_size=max_size,
+            acquire_s=acquire_s,
+            write_s=write_s,
+            alarm=alarm,
+            say=say,
+        )
     finally:
         logging.getLogger("asyncpg.pool").removeFilter(_said_already)
         try:

@@ -24,8 +24,9 @@ FOLLOWING = "\n    | "
 KEPT_COUNT = 1_024
 """Rendered parts of lines that are kept, of each kind; then begun anew: methods and agents are endless (chosen)."""
 
-_PLAIN = re.compile(r"[!#-\[\]-~]*")
-"""Printable ASCII without the quote and the backslash: stands in JSON as it is."""
+_PLAIN_PATH = re.compile(r"[!#->A-\[\]-~]*")
+"""Printable ASCII without `"` and `\\`, so that it stands in JSON as it is, without `?` and `@`, so that it holds no
+secret."""
 
 
 class Lines(Protocol):
@@ -54,14 +55,12 @@ class JsonLines:
         client = (exchange.remote, exchange.subject, exchange.headers.get("User-Agent"))
         known_outcome = self._outcomes.get(outcome) or self._outcome(outcome)
         known_client = self._clients.get(client) or self._client(client)
-        url = self._redaction.url(exchange.target)
-        if exchange.failure is not None or not _PLAIN.fullmatch(url):
-            known_client = self._further(exchange, url) + known_client
-            url = ""
+        if exchange.failure is None and _PLAIN_PATH.fullmatch(exchange.target):
+            subject = f'"url":"{exchange.target}"'
         else:
-            url = f'"url":"{url}",'
+            subject = self._subject(exchange)
         return (
-            f'{{"time":"{self._stamp(exchange.started_at)}",{known_outcome},{url}'
+            f'{{"time":"{self._stamp(exchange.started_at)}",{known_outcome},{subject},'
             f'"durationMs":{exchange.duration_s * 1000:.3f},"bytes":{exchange.bytes_sent},'
             f'"requestId":"{exchange.request_id}",{known_client}}}\n'
         ).encode()
@@ -77,12 +76,12 @@ class JsonLines:
         shown = MASK if self._hides_agent and agent else agent
         return _kept(self._clients, client, {"remote": remote, "userId": subject, "userAgent": shown})
 
-    def _further(self, exchange: Exchange, url: str) -> str:
-        """What has to be escaped each time: an unusual URL, a traceback."""
-        facts: dict[str, object] = {"url": url}
+    def _subject(self, exchange: Exchange) -> str:
+        """What has to be looked at each time: a URL with a query or unusual characters, a traceback."""
+        facts: dict[str, object] = {"url": self._redaction.url(exchange.target)}
         if exchange.failure is not None:
             facts["traceback"] = traceback_of(exchange, exchange.failure, self._redaction)
-        return f"{_inside(facts)},"
+        return _inside(facts)
 
     def entry(self, *, at_s: float, level: str, logger: str, message: str, traceback: str = "") -> bytes:
         fields: dict[str, object] = {
@@ -127,15 +126,17 @@ class Stamps:
     __slots__ = ("_last",)
 
     def __init__(self) -> None:
-        self._last = (0, timestamp(0)[:-4])
+        self._last = (0, timestamp(0))
 
     def __call__(self, at_s: float) -> str:
-        second = int(at_s)
+        millisecond = int(at_s * 1000)
         known, text = self._last
-        if known != second:
-            text = timestamp(second)[:-4]
-            self._last = (second, text)  # in one step: other threads log too
-        return text + _MILLISECONDS[int((at_s - second) * 1000)]
+        if known != millisecond:
+            same_second = known // 1000 == millisecond // 1000
+            date = text[:-4] if same_second else timestamp(millisecond // 1000)[:-4]
+            text = date + _MILLISECONDS[millisecond % 1000]
+            self._last = (millisecond, text)  # in one step: other threads log too
+        return text
 
 
 def traceback_of(exchange: Exchange, failure: BaseException, redaction: Redaction) -> str:

@@ -108,8 +108,8 @@ class Settings:
         return Binding(table, model, resolver=resolver, report=self._report, context={"run": run}).result
 
     def check_routes(self, names: Iterable[str], *, tolerated_prefixes: Iterable[str] = ()) -> None:
-        """Every [routes."glob"] has to match one of `names`. It need not where it begins with a tolerated one, or where a
-        plugin is off whose route it may mean."""
+        """Every [routes."glob"] has to match one of `names`. It need not where it begins with a tolerated one, or where
+        a plugin is off whose route it may mean."""
         known = list(names)
         tolerated = tuple(tolerated_prefixes)
         families = dict.fromkeys([f"{name.rpartition('.')[0]}.*" for name in known if "." in name])

@@ -181,7 +181,7 @@ async def test_database_that_comes_later_is_waited_for(private_server, open_data
 
 
 def test_settings_want_a_url_or_the_embedded_server():
-    with pytest.raises(ValidationError, match="export DATABASE_URL=.*; write: embedded = true"):
+    with pytest.raises(ValidationError, match=r"export DATABASE_URL=.*; write: embedded = true"):
         Settings()
 
 

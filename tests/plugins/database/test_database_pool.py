@@ -190,6 +190,20 @@ async def test_full_pool_is_503_within_acquire_and_rings_no_alarm(url, open_data
         assert await opened.database.fetch("SELECT 1 AS one") == [{"one": 1}]
 
 
+async def test_connections_are_lent_first_come_first_served(url, open_database):
+    """Also to a caller who asks again the moment its statement is done: asyncpg's own queue would let it overtake."""
+    async with open_database(url, pool={"min": 1, "max": 1}) as opened:
+        order: list[str] = []
+
+        async def read(name: str) -> None:
+            for _ in range(3):
+                await opened.database.fetch("SELECT 1")
+                order.append(name)
+
+        await asyncio.gather(read("a"), read("b"), read("c"))
+        assert order == ["a", "b", "c"] * 3
+
+
 async def test_read_on_a_terminated_connection_is_repeated_on_another(url, open_database, ask):
     async with open_database(url, pool={"min": 3, "max": 3}) as opened:
         for _ in range(20):
