@@ -120,6 +120,7 @@ def start_servers(
     assert bare.stdin is not None
     bare.stdin.write(json.dumps(plan).encode())
     bare.stdin.close()
+    wait_for(bare_port, "/noop")
     began = time.perf_counter()
     on = start(stack, serve(on_port, [WIDE]), home, {"DATABASE_URL": url, "PEGBOARD_ENV": "production"})
     wait_for(on_port, "/health/live")
@@ -131,7 +132,6 @@ def start_servers(
         {"PEGBOARD_ENV": "production"},
     )
     wait_for(off_port, "/api/v1/noop")
-    wait_for(bare_port, "/noop")
     all_on = ", ".join(PLUGINS)
     cases = [
         Case("bare aiohttp route", "-", f"http://127.0.0.1:{bare_port}/noop", bare.pid),
