@@ -1,8 +1,8 @@
 """What hooks return: frozen declarations that the core folds, once, before it listens.
 
-    Route                          a handler at a method and path (`MountedRoute` once it has its place)
-    Check · Finish · Release · Wrap   steps around a handler, each in a `Slot`
-    Probe                          a health check
+Route                          a handler at a method and path (`MountedRoute` once it has its place)
+Check · Finish · Release · Wrap   steps around a handler, each in a `Slot`
+Probe                          a health check
 """
 
 from __future__ import annotations
@@ -169,5 +169,3 @@ class Probe:
     """Its failure makes the service unhealthy (503); otherwise degraded (200)."""
     alarm: Alarm | None = field(default=None, kw_only=True)
     """Rung when a failure is seen in between: the probe is unhealthy at once, until it passes again."""
-
-

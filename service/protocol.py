@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Final, cast
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http_exceptions import LineTooLong
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import ERROR, RequestHandler, _ErrInfo
@@ -30,6 +32,9 @@ KEEP_ALIVE_S: Final = 75.0
 
 LINGER_S: Final = 2.0
 """How long what is left of a refused body is read, so that the client sees the answer and no reset (chosen)."""
+
+_QUOTED: Final = re.compile(r"[: ]*(?:bytearray\()?b['\"].*")
+"""Where a parser's message goes on with the bytes that it read."""
 
 MESSAGE_LENGTH: Final = 120
 """What is told of a parser's complaint, in characters (chosen)."""
@@ -91,7 +96,11 @@ class Connection(RequestHandler):
 
     def _make_error_handler(self, err_info: _ErrInfo) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
         """What answers a request that the parser gave up on; the connection ends with it."""
-        fault = InvalidRequest(f"This is not a valid HTTP request: {_plainly(err_info.message)}.")
+        if isinstance(err_info.exc, LineTooLong):
+            complaint = "its target or one of its headers is too long"
+        else:
+            complaint = _plainly(err_info.message)
+        fault = InvalidRequest(f"This is not a valid HTTP request: {complaint}.")
 
         async def answer(request: web.BaseRequest) -> web.StreamResponse:
             outcome = await self._table.serve_malformed(cast(web.Request, request), fault)
@@ -149,5 +158,5 @@ class Front(web.Server):
 
 def _plainly(message: str) -> str:
     """The parser's complaint without what the client sent: its first line, printable, short."""
-    first = message.strip().split("\n", 1)[0].rstrip(":. ")
+    first = _QUOTED.sub("", message.strip().split("\n", 1)[0]).rstrip(":. ")
     return "".join(char for char in first if char.isprintable())[:MESSAGE_LENGTH] or HTTPStatus.BAD_REQUEST.phrase

@@ -62,7 +62,10 @@ class Load:
     async def until(self, condition: Callable[[], bool], *, within_s: float) -> None:
         async with asyncio.timeout(within_s):
             while not condition():
-                await asyncio.wait(self._tasks, timeout=0.01)
+                await self.go_on()
+
+    async def go_on(self) -> None:
+        await asyncio.wait(self._tasks, timeout=0.01)
 
     async def stop(self) -> None:
         self._stopped.set()
@@ -96,7 +99,7 @@ async def test_lost_database_is_503_until_it_is_back(
     await load.until(lambda: load.since(back).count(200) > CLIENTS, within_s=3 * GENEROUS)
     async with asyncio.timeout(3 * GENEROUS):
         while await health(service) != 200:
-            await asyncio.sleep(0.05)
+            await load.go_on()
     await load.stop()
 
     assert {status for status, _, _ in load.answers} == {200, 503}

@@ -91,6 +91,7 @@ def test_malformed_request_gets_the_form_and_ends_the_connection(
             assert (reply.status, reply.error["code"]) == (400, "VALIDATION_ERROR")
             assert reply.error["message"].startswith("This is not a valid HTTP request: ")
             assert reply.error["message"].isprintable()
+            assert "b'" not in reply.error["message"]
             assert len(reply.error["message"]) < 200
             assert reply.header("Connection") == "close"
             assert await peer.rest() == b""
