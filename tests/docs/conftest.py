@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 import re
-import tomllib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 
-import asyncpg
 import pytest
-import pytest_asyncio
-
-from plugins.database.demo import make_demo
-from service.testing.postgres import PostgresServer
-from service.testing.service import MakeService, Service
 
 ROOT = Path(__file__).parents[2]
 
@@ -46,23 +39,3 @@ def rows() -> Rows:
         return [[cell.strip().strip("`") for cell in line.strip("|").split("|")] for line in lines[2:]]
 
     return find
-
-
-@pytest_asyncio.fixture(scope="session")
-async def demo_url(postgres: PostgresServer) -> AsyncIterator[str]:
-    """A database with the demo data; read only, so that tests share it."""
-    url = postgres.create_database(name="documented")
-    connection = await asyncpg.connect(url)
-    try:
-        await make_demo(connection)
-    finally:
-        await connection.close()
-    yield url
-    postgres.drop_database("documented")
-
-
-@pytest_asyncio.fixture
-async def demo(make_service: MakeService, demo_url: str) -> Service:
-    """The service as shipped, over the demo data."""
-    shipped = tomllib.loads((ROOT / "config.toml").read_text())
-    return await make_service(settings=shipped, environ={"DATABASE_URL": demo_url})
