@@ -5,15 +5,17 @@ from __future__ import annotations
 import tomllib
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import pytest
 import pytest_asyncio
 
 from plugins.database.demo import make_demo
-from service.testing.postgres import PostgresServer
-from service.testing.service import MakeService, Service
+
+if TYPE_CHECKING:
+    from service.testing.postgres import PostgresServer
+    from service.testing.service import MakeService, Service
 
 pytest_plugins = ["service.testing.postgres", "service.testing.service"]
 
