@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from datetime import datetime
@@ -149,6 +150,9 @@ async def test_options_says_what_is_allowed(demo: Service) -> None:
 
 
 async def test_health_knows_the_database(demo: Service) -> None:
+    async with asyncio.timeout(30):
+        while (await demo.client.get("/health/ready")).status != 200:
+            pass  # the first probe is on its way
     body = await (await demo.client.get("/health")).json()
     assert body["status"] == "healthy"
     assert set(body["services"]["database"]) == {"status", "latencyMs", "ageMs"}

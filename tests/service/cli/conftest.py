@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 import threading
 import urllib.error
 import urllib.request
@@ -81,6 +82,12 @@ class Started:
         except urllib.error.HTTPError as error:
             with error:
                 return error.code, json.load(error)
+
+    def wait_until_ready(self) -> None:
+        """Until every critical probe has passed once, which is some milliseconds after it listens."""
+        deadline = time.monotonic() + LIMIT_S
+        while self.get("/health/ready")[0] != 200:
+            assert time.monotonic() < deadline, "it never became ready"
 
     def end(self, number: signal.Signals = signal.SIGINT) -> Ended:
         """Signal it and wait until it is gone."""

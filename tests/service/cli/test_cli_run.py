@@ -75,6 +75,7 @@ def test_run_names_the_database_and_hands_out_urls_that_answer(cli: Any, make_da
         "/api/v1/users?limit=3",
         "/api/v1/users/1",
     ]
+    started.wait_until_ready()
     assert [started.get(address.removeprefix(started.url))[0] for address in tried] == [200] * 4
     assert started.end().code == 0
 
