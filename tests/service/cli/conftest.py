@@ -10,8 +10,8 @@ import re
 import signal
 import subprocess
 import sys
-import time
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
