@@ -186,8 +186,8 @@ async def run(
     stop = Stop()
     try:
         loaded = load({})
-        with listen(loaded) as sock:
-            async with household(loaded) as yielded:
+        async with household(loaded) as yielded:  # first: what a live service holds says more than its port
+            with listen(loaded) as sock:
                 if yielded:
                     loaded = load(yielded)
                 async with build(loaded, tasks=tasks) as application:

@@ -58,7 +58,8 @@ class Shield:
             body, content_type = problem_body(refusal, request_id=request_id, now_s=now_s), PROBLEM_JSON
         else:
             body, content_type = error_body(refusal, request_id=request_id, now_s=now_s), JSON
-        answer = Answer(refusal.status, body, content_type=content_type, headers=refusal.headers.items())
+        headers = (*refusal.headers.items(), ("Vary", "Accept"))
+        answer = Answer(refusal.status, body, content_type=content_type, headers=headers)
         answer.error_code = refusal.code
         if refusal.status == InternalError.status or isinstance(error, TimeoutError):
             answer.failure = error

@@ -19,10 +19,10 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from plugins.database.embedded import embedded_server
-from plugins.database.opening import Connector, connect_patiently
+from plugins.database.opening import UNDERSTOOD, Connector, Place, connect_patiently
 from plugins.database.pool import open_database
 from plugins.database.pulse import Pulse
 from service.api import DATABASE, Alarm, Duration, PluginError, PluginSettings, Ports, Probe, Run, Secret, hookimpl
@@ -78,6 +78,16 @@ class Settings(PluginSettings):
 
     pool: Pool = Pool()
     timeouts: Timeouts = Timeouts()
+
+    @field_validator("url")
+    @classmethod
+    def _is_understood(cls, url: Secret | None) -> Secret | None:
+        if url:
+            try:
+                Place.of(url.reveal())
+            except ValueError:
+                raise ValueError(f"is not understood: {UNDERSTOOD}") from None
+        return url
 
     @model_validator(mode="after")
     def _names_a_database(self) -> Self:

@@ -21,7 +21,7 @@ from urllib.parse import quote
 import asyncpg
 
 from plugins.database.demo import describe_demo, make_demo
-from service.api import PluginError
+from service.api import DependencyError, PluginError
 
 MAJOR_VERSION = "18"
 KEEPER = Path(__file__).with_name("keeper.py")
@@ -88,7 +88,7 @@ def _alone(state_dir: Path) -> Iterator[tuple[Path, int]]:
         yield folder, lock
     except BlockingIOError:
         holder, _ = _written(lock)
-        raise PluginError(
+        raise DependencyError(
             f"The embedded database in {_shown(state_dir)} is used by another service, process {holder}: "
             "stop that one, or name another folder with [service] state_dir."
         ) from None

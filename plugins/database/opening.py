@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import socket
 import ssl
 from collections.abc import Callable
@@ -43,6 +44,15 @@ PLAIN_WORDS = {
 }
 
 
+UNDERSTOOD = (
+    "a URL of PostgreSQL looks like postgresql://user:password@host:5432/name, with special characters "
+    "percent-encoded: # is %23, / is %2F, ? is %3F, @ is %40"
+)
+
+_HOST = r"(?:\[[0-9A-Fa-f:.]*\]|[^\[\]:,]*)(?::[0-9]*)?"
+_HOSTS = re.compile(rf"{_HOST}(?:,{_HOST})*")
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """What may be shown of a URL."""
@@ -58,8 +68,11 @@ class Place:
         parts = urlsplit(url)
         if parts.scheme not in ("postgresql", "postgres"):
             raise ValueError("scheme")
+        userinfo, at, hosts = parts.netloc.rpartition("@")
+        # Any of these is a password with a bare #, / or ? in it, of which no part may be taken for a host and shown.
+        if parts.fragment or "@" in parts.path or (not at and "@" in parts.query) or not _HOSTS.fullmatch(hosts):
+            raise ValueError("unescaped")
         query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
-        userinfo, _, hosts = parts.netloc.rpartition("@")
         default_port = query.get("port", "5432")
         address = ",".join(_with_port(host, default_port) for host in (query.get("host") or unquote(hosts)).split(","))
         return cls(
@@ -97,10 +110,7 @@ class Connector:
         try:
             self.place = Place.of(url)
         except ValueError:
-            raise PluginError(
-                "the URL of the database is not understood: it looks like postgresql://user:password@host:5432/name, "
-                "with special characters percent-encoded."
-            ) from None
+            raise PluginError(f"the URL of the database is not understood: {UNDERSTOOD}.") from None
         self._url = url
         self._connect_s = connect_s
         self._read_s = read_s
@@ -189,7 +199,7 @@ def reason(error: BaseException, place: Place) -> str:
         case ssl.SSLError():
             return f"TLS: {error.reason or 'the handshake failed'}"
         case ConnectionError() if "SSL" in str(error):
-            return "TLS: the server does not offer it"
+            return "TLS: the server does not offer it, or is no PostgreSQL"
         case socket.gaierror():
             return "there is no such host"
         case ConnectionRefusedError():

@@ -13,8 +13,9 @@ from __future__ import annotations
 import asyncio
 import atexit
 import logging
+import os
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from fnmatch import fnmatchcase
 from typing import Annotated, Literal
 
@@ -26,8 +27,8 @@ from plugins.logs.redaction import Redaction
 from plugins.logs.sink import Sink
 from service.api import Exchange, PluginSettings, Ports, Run, hookimpl
 
-STDOUT = 1
-"""The descriptor itself: nothing that Python puts around it may buffer or block."""
+STDOUT, STDERR = 1, 2
+"""The descriptors themselves: nothing that Python puts around them may buffer or block."""
 
 log = logging.getLogger("pegboard.logs")
 
@@ -57,12 +58,18 @@ class Settings(PluginSettings):
     """Routes by name (glob) whose requests are not written unless they end in 5xx: ["health.*"]."""
 
 
+def _say_broken(reason: str) -> None:
+    """On standard error, since the log itself is what fails."""
+    with suppress(OSError):
+        os.write(STDERR, f"log lines are lost: standard output cannot be written ({reason}).\n".encode())
+
+
 class Plugin:
     def __init__(self, settings: Settings, run: Run) -> None:
         self._clock = run.clock
         redaction = Redaction(settings.redact)
         self._lines = _lines(settings.format, redaction)
-        self._sink = Sink(STDOUT, render=self._lines.exchange, say_lost=self._lost)
+        self._sink = Sink(STDOUT, render=self._lines.exchange, say_lost=self._lost, say_broken=_say_broken)
         self._handler = RecordHandler(self._lines, redaction, self._sink.put)
         self._level = logging.getLevelNamesMapping()[settings.level.upper()]
         self._skip = settings.skip

@@ -39,13 +39,17 @@ class Sink:
         *,
         render: Callable[[Exchange], bytes],
         say_lost: Callable[[int], bytes],
+        say_broken: Callable[[str], None] = lambda reason: None,
         queue_bytes: int = QUEUE_BYTES,
     ) -> None:
-        """`render` makes the line of an exchange, `say_lost(count)` the one that tells how many were lost; both on any
-        thread. `fd` stays the caller's to close."""
+        """`render` makes the line of an exchange, `say_lost(count)` the one that tells how many were lost, and
+        `say_broken(reason)` is called once when writing begins to fail; all on any thread. `fd` stays the caller's to
+        close."""
         self._fd = fd
         self._render = render
         self._say_lost = say_lost
+        self._say_broken = say_broken
+        self._is_broken = False
         self._queue_bytes = queue_bytes
         self._lock = RLock()  # a collected object may log from inside `put`
         self._queue: deque[Exchange | bytes] = deque()
@@ -122,8 +126,12 @@ class Sink:
             except BlockingIOError:  # someone who shares the descriptor made it non-blocking
                 self._wait_writable()
                 continue
-            except OSError:
+            except OSError as error:
+                if not self._is_broken:
+                    self._is_broken = True
+                    self._say_broken(error.strerror or "")
                 return bytes(rest).count(b"\n") - (len(rest) > len(data))
+            self._is_broken = False
             self._torn = rest[written - 1] != ord("\n")
             rest = rest[written:]
         return 0

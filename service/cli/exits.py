@@ -5,6 +5,7 @@
     69   the address cannot be listened on, or what a plugin needs does not answer: later it may
     70   a fault of Pegboard's own, the only one with a traceback
     73   a file cannot be written
+    74   standard output cannot be written: the disk is full, or who read it has gone
     78   a mistake in config.toml or in a plugin, with the line to write
     130  Ctrl-C before it was done; 128 + the signal where a second one cut the end short
 
@@ -13,15 +14,22 @@ Source: sysexits.h; 2 is the shell's own. An error's code stands on it: `StartEr
 
 from __future__ import annotations
 
+import errno
 import os
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 
 import click
 
 from service.errors import SettingsError, StartError
 
 NAME = "pegboard"
+
+STDOUT = 1
+
+UNWRITABLE = frozenset({errno.EIO, errno.ENOSPC, errno.EPIPE, errno.EDQUOT})
+"""What writing to standard output fails with."""
 
 
 class CannotWrite(StartError):
@@ -45,8 +53,21 @@ def guarded(command: click.Command, arguments: Sequence[str]) -> int:
     except StartError as error:
         click.echo(f"{NAME}: {error}", err=True)
         return error.exit_code
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            return _own_fault()
+        with open(os.devnull, "wb") as nowhere:  # what is buffered still would fail again at the interpreter's end
+            os.dup2(nowhere.fileno(), STDOUT)
+        with suppress(OSError):  # standard error may be as full
+            click.echo(f"{NAME}: the output cannot be written ({error.strerror}); send it elsewhere.", err=True)
+        return os.EX_IOERR
     except Exception:
-        traceback.print_exc()
-        click.echo(f"{NAME}: this is a fault of Pegboard's own: please report it with the lines above.", err=True)
-        return os.EX_SOFTWARE
+        return _own_fault()
     return code if isinstance(code, int) else os.EX_OK
+
+
+def _own_fault() -> int:
+    """Tell what is being handled, with its traceback."""
+    traceback.print_exc()
+    click.echo(f"{NAME}: this is a fault of Pegboard's own: please report it with the lines above.", err=True)
+    return os.EX_SOFTWARE

@@ -72,7 +72,7 @@ def reads_config(command: Callable[Concatenate[Chosen, P], R]) -> Callable[..., 
 
 config_option = click.option(
     "--config",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),  # what is wrong with the file is told by who reads it
     metavar="FILE",
     default=DEFAULT_CONFIG,
     envvar="PEGBOARD_CONFIG",

@@ -49,7 +49,12 @@ class Environments:
     def choose(self, option: str | None, variable: str | None, default: str) -> str:
         """The environment's name; one that is not there is a fault, and then nothing is laid on top."""
         name = option or variable or default
-        if name in self._tables or name == default:
+        if name in self._tables:
+            return name
+        if name == default:  # it may have no table, unless one is called almost so
+            if guess := nearest(default, list(self._tables)):
+                message = f'there is no environment {toml(default)}; did you mean "{guess}"?'
+                self._refuse(("service", "default_env"), message, f"default_env = {toml(guess)}")
             return name
         guess = nearest(name, [*self._tables, default])
         hint = f'did you mean "{guess}"?' if guess else there_are([*dict.fromkeys([*self._tables, default])])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from service.settings.units import Duration, Size
 
@@ -27,10 +27,16 @@ class PluginSettings(BaseModel):
     )
 
 
+def _not_zero(duration: Duration) -> Duration:
+    if not duration.seconds:
+        raise ValueError("leaves a request no time at all")
+    return duration
+
+
 class Timeouts(PluginSettings):
     """[service.timeouts]"""
 
-    handler: Duration = Duration("30s")
+    handler: Annotated[Duration, AfterValidator(_not_zero)] = Duration("30s")
     """How long a handler may take before its client gets 504 TIMEOUT."""
 
     drain: Duration = Duration("5s")

@@ -97,16 +97,38 @@ def test_place_shows_what_a_url_names_and_no_password(url, shown):
 
 
 @pytest.mark.parametrize(
+    "url",
+    [
+        "mysql://db/secret",
+        "db.example/secret",
+        "host=db password=secret",
+        "postgresql://api:half#secret@db/shop",
+        "postgresql://api:half/secret@db/shop",
+        "postgresql://api:12/secret@db/shop",
+        "postgresql://api:half?secret@db/shop",
+        "postgresql://api:12?secret@db/shop",
+        "postgresql://api:secret",
+        "postgresql://db:secret/shop",
+    ],
+)
+def test_url_that_is_none_is_refused_without_showing_any_of_it(url):
+    """Also where a character of the password makes a part of it look like a host or a port."""
+    with pytest.raises(ValidationError, match="is not understood: a URL of PostgreSQL looks like") as raised:
+        Settings(url=url)
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("mysql://db/shop", "is not understood"),
-        ("db.example/shop", "is not understood"),
-        ("postgresql://api:half#secret@{host}/shop", "is not understood"),
         ("postgresql://api:secret@{host}/shop?sslmode=sideways", "the url is not understood"),
         ("postgresql://api:secret@{host}/shop", "wrong password"),
         ("postgresql://nobody:secret@{host}/shop", "wrong password"),
         ("postgresql://api:{password}@{host}/nowhere", "there is no such database"),
-        ("postgresql://api:{password}@{host}/shop?sslmode=require", "TLS: the server does not offer it"),
+        (
+            "postgresql://api:{password}@{host}/shop?sslmode=require",
+            "TLS: the server does not offer it, or is no PostgreSQL",
+        ),
         ("postgresql://api:{password}@{host}/shop?sslmode=verify-full&sslrootcert=/nowhere.pem", "certificate"),
         ("postgresql://api:{password}@{host}/shop?unheard_of=1", "unheard_of"),
     ],

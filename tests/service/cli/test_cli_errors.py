@@ -131,6 +131,24 @@ def test_exit_codes_are_those_that_the_module_documents() -> None:
     from service.server import ListenError
 
     documented = {int(line.split()[0]) for line in (exits.__doc__ or "").splitlines() if line[4:5].isdigit()}
-    used = {0, 2, INTERRUPTED, os.EX_SOFTWARE}
+    used = {0, 2, INTERRUPTED, os.EX_IOERR, os.EX_SOFTWARE}
     used |= {kind.exit_code for kind in (StartError, ListenError, exits.CannotWrite)}
     assert documented == used
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has it")
+def test_full_disk_behind_standard_output_is_one_sentence(cli: Any) -> None:
+    cli.write("config.toml", "")
+    with open("/dev/full", "wb") as full:
+        ended = subprocess.run(
+            [*cli.command, "plugins"],
+            cwd=cli.folder,
+            env=cli.environ,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+    assert ended.returncode == os.EX_IOERR
+    assert ended.stderr == "pegboard: the output cannot be written (No space left on device); send it elsewhere.\n"
