@@ -46,8 +46,8 @@ class Environments:
             for link in reversed(chain)
         ]
 
-    def choose(self, option: str | None, variable: str | None, default: str) -> str:
-        """The environment's name; one that is not there is a fault, and then nothing is laid on top."""
+    def choose(self, option: str | None, variable: str | None, default: str) -> str | None:
+        """The environment's name; one that is not there is a fault, and None."""
         name = option or variable or default
         if name in self._tables:
             return name
@@ -55,6 +55,7 @@ class Environments:
             if guess := nearest(default, list(self._tables)):
                 message = f'there is no environment {toml(default)}; did you mean "{guess}"?'
                 self._refuse(("service", "default_env"), message, f"default_env = {toml(guess)}")
+                return None
             return name
         guess = nearest(name, [*self._tables, default])
         hint = f'did you mean "{guess}"?' if guess else there_are([*dict.fromkeys([*self._tables, default])])
@@ -62,7 +63,7 @@ class Environments:
         choice = guess or default
         fix = environment_option(choice) if option else f"export PEGBOARD_ENV={choice}"
         self._report.add(Fault(place, (), f"there is no such environment; {hint}", fix))
-        return name
+        return None
 
     def _chain(self, name: str) -> list[str]:
         chain: list[str] = []

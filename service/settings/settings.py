@@ -233,14 +233,18 @@ def read(
 ) -> Settings:
     """Read `config` for `environment` (else PEGBOARD_ENV, else `default_env`), under `environ` and `--set` overrides.
 
-    Raises SettingsError at once for a file that leaves nothing to check: missing, unreadable, no TOML. All else is
-    collected: see `Settings.raise_faults`.
+    Raises SettingsError at once where nothing is left to check: a file that is missing, unreadable or no TOML, and an
+    environment that is not there, since which values count is unknown then. All else is collected: see
+    `Settings.raise_faults`.
     """
     document, data = read_document(config)
     report = Report()
     environments = Environments(data, document, report)
     default = _default_environment(environments.base(), environ, overrides, config.parent)
     name = environments.choose(environment, environ.get("PEGBOARD_ENV") or None, default)
+    if name is None:
+        report.raise_faults()
+        raise AssertionError("an unknown environment is a fault")
     tree = stacked([environments.base(), *environments.layers(name)])
     tree = with_overrides(with_environ(tree, environ, report), overrides, report)
     return Settings(document=document, environment=name, tree=tree, environ=environ, report=report)
