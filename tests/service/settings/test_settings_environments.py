@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from service.errors import SettingsError
 from service.settings import Settings
 
 Load = Callable[..., Settings]
@@ -60,9 +61,18 @@ def test_default_environment_may_be_a_reference_and_needs_no_table(load: Load) -
     assert settings.environment == "local"
 
 
-def test_unknown_environment_is_a_fault_with_the_nearest(load: Load) -> None:
-    faults = load(TOML, environment="prodution").faults
-    assert [fault.fix for fault in faults] == ["--env production"]
+def test_unknown_environment_is_the_only_fault_told_with_the_nearest(load: Load) -> None:
+    with pytest.raises(SettingsError) as raised:
+        load(f"{TOML}\n[service.timeouts]\nhandler = 'wrong'\n", environment="prodution")
+    assert str(raised.value).splitlines() == [
+        '--env prodution: there is no such environment; did you mean "production"?',
+        "    write: --env production",
+    ]
+
+
+def test_misspelt_default_environment_is_a_fault_at_its_line(load: Load) -> None:
+    with pytest.raises(SettingsError, match='there is no environment "developement"; did you mean "development"'):
+        load("[service]\ndefault_env = 'developement'\n[env.development]\n")
 
 
 def test_circles_end(load: Load) -> None:
