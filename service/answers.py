@@ -47,16 +47,16 @@ class Answer:
     """
 
     __slots__ = (
+        "_body",
+        "_content_type",
+        "_head",
         "_lines",
         "_made",
+        "_status",
         "_taker",
-        "body",
-        "content_type",
         "error_code",
         "failure",
-        "head",
         "keep_alive",
-        "status",
     )
 
     def __init__(
@@ -67,9 +67,9 @@ class Answer:
         content_type: str = JSON,
         headers: Iterable[tuple[str, str]] = (),
     ) -> None:
-        self.status = status
-        self.body = body
-        self.content_type = content_type
+        self._status = status
+        self._body = body
+        self._content_type = content_type
         self.keep_alive = True
         """False closes the connection after this answer; settled when it is sent."""
         self.error_code: str | None = None
@@ -80,15 +80,15 @@ class Answer:
         if type(body) is not bytes:
             raise TypeError(f"The body of an answer is bytes, not {type(body).__name__}.")
         if status in BODILESS:
-            self.head = _status_line(status)
+            self._head = _status_line(status)
         elif body:
-            self.head = b"%bContent-Type: %b\r\nContent-Length: %d\r\n" % (
+            self._head = b"%bContent-Type: %b\r\nContent-Length: %d\r\n" % (
                 _status_line(status),
                 _field_value(content_type).encode("latin-1"),
                 len(body),
             )
         else:
-            self.head = b"%bContent-Length: 0\r\n" % _status_line(status)
+            self._head = b"%bContent-Length: 0\r\n" % _status_line(status)
         self._lines: list[tuple[str, str]] = []
         for name, value in headers:
             self.add(name, value)
@@ -98,6 +98,21 @@ class Answer:
         """An answer with `value` as JSON (whatever orjson serialises; TypeError otherwise)."""
         return cls(status, orjson.dumps(value), headers=headers)
 
+    @property
+    def status(self) -> int:
+        """Rendered with the head, so it cannot change: a step that wants another returns another answer."""
+        return self._status
+
+    @property
+    def body(self) -> bytes:
+        """As `status`: its length stands in the head."""
+        return self._body
+
+    @property
+    def content_type(self) -> str:
+        """As `status`."""
+        return self._content_type
+
     def add(self, name: str, value: str) -> None:
         """Add a header line to this sending. Raises ValueError where name or value would break the line."""
         self._lines.append((_field_name(name), _field_value(value)))
@@ -105,8 +120,8 @@ class Answer:
     def header(self, name: str) -> str | None:
         """The value of the first line called `name` (any case), or None."""
         wanted = name.lower()
-        if wanted == "content-type" and self.body:
-            return self.content_type
+        if wanted == "content-type" and self._body:
+            return self._content_type
         for known, value in self._lines:
             if known.lower() == wanted:
                 return value
@@ -124,7 +139,12 @@ class Answer:
         if self._taker() is request:
             return self
         copy = Answer.__new__(Answer)
-        copy.status, copy.head, copy.body, copy.content_type = self.status, self.head, self.body, self.content_type
+        copy._status, copy._head, copy._body, copy._content_type = (
+            self._status,
+            self._head,
+            self._body,
+            self._content_type,
+        )
         copy.error_code, copy.failure, copy._taker = self.error_code, None, ref(request)
         line_count, copy.keep_alive = copy._made = self._made
         copy._lines = self._lines[:line_count]
@@ -139,15 +159,15 @@ class Answer:
         elif request.version < HttpVersion11:
             connection = "Connection: keep-alive\r\n"
         head = b"%b%b%b\r\n" % (
-            self.head,
+            self._head,
             _date_line(int(time.time())),
             (lines + connection).encode("utf-8", "surrogateescape"),
         )
         if self._is_bodiless(request):
             return [head]
-        if len(self.body) < JOIN_BELOW_BYTES:
-            return [head + self.body]
-        return [head, self.body]
+        if len(self._body) < JOIN_BELOW_BYTES:
+            return [head + self._body]
+        return [head, self._body]
 
     async def send(self, request: BaseRequest) -> int:
         """Write it out and wait while the client reads too slowly; returns the bytes of the body sent.
@@ -161,10 +181,10 @@ class Answer:
             transport.write(piece)
         if request.protocol.writing_paused:
             await request.writer.drain()
-        return 0 if self._is_bodiless(request) else len(self.body)
+        return 0 if self._is_bodiless(request) else len(self._body)
 
     def _is_bodiless(self, request: BaseRequest) -> bool:
-        return request.method == "HEAD" or not self.body or self.status in BODILESS
+        return request.method == "HEAD" or not self._body or self._status in BODILESS
 
     async def prepare(self, request: BaseRequest) -> None:
         """Nothing is left to do for aiohttp: the pipeline has sent it."""

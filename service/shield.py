@@ -42,7 +42,7 @@ class Shield:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
 
-    def refuse(self, request: Request, error: Exception) -> Answer:
+    def refuse(self, request: Request, error: Exception | SystemExit) -> Answer:
         """`error` as an answer: the one error form, or problem+json for a client that prefers it. Never raises."""
         try:
             return self._answer(request, error, as_service_error(error))
@@ -50,7 +50,7 @@ class Shield:
             crash.__context__ = error
             return self._answer(request, crash, InternalError(CRASHED))
 
-    def _answer(self, request: Request, error: Exception, refusal: ServiceError | Answer) -> Answer:
+    def _answer(self, request: Request, error: Exception | SystemExit, refusal: ServiceError | Answer) -> Answer:
         if isinstance(refusal, Answer):
             return refusal
         request_id, now_s = request[REQUEST_ID], self._clock.now()
@@ -117,7 +117,7 @@ _BY_STATUS: Final[dict[int, type[ServiceError]]] = {
 }
 
 
-def as_service_error(error: Exception) -> ServiceError | Answer:
+def as_service_error(error: Exception | SystemExit) -> ServiceError | Answer:
     """What the client is told of `error`; an Answer for what aiohttp raises and is none (a redirect)."""
     match error:
         case ServiceError():

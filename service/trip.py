@@ -23,6 +23,9 @@ Outcome: TypeAlias = Answer | StreamResponse
 Trip: TypeAlias = Generator[Awaitable[object], object, Outcome]
 Begin: TypeAlias = Callable[[Request, StreamResponse], Awaitable[None]]
 
+CRASHES: Final = (Exception, SystemExit)
+"""What a step or handler may fail with and the service goes on: sys.exit() in one is its fault, not an end."""
+
 HANDLER: Final = Slot.RECALL + 1
 """Level of the handler: inside every slot."""
 
@@ -44,7 +47,7 @@ class Segment:
         handler: Handler,
         finishes: Sequence[tuple[int, FinishFn]],
         *,
-        refuse: Callable[[Request, Exception], Answer],
+        refuse: Callable[[Request, Exception | SystemExit], Answer],
         begin: Begin | None,
     ) -> None:
         """`refuse` makes an error an answer and never raises. `begin` sends the head of a stream; None in a segment
@@ -82,7 +85,7 @@ class Segment:
                     yield self._begin(request, result)
                 return result  # its finishes ran when it was prepared
             answer = result.take(request)
-        except Exception as error:
+        except CRASHES as error:
             answer = self._refuse(request, error)
         for finish in self._finishes[level]:
             try:
@@ -95,7 +98,7 @@ class Segment:
                         if type(result) is not Answer:
                             raise _not_an_answer(result)
                     answer = _in_place_of(answer, result.take(request))
-            except Exception as error:
+            except CRASHES as error:
                 answer = _in_place_of(answer, self._refuse(request, error))
         return answer
 

@@ -38,7 +38,6 @@ LONGEST_SEARCHED = 4 * LONGEST_TEXT
 
 _USERINFO = re.compile(r"(?<=://)[^/?#@\s\"']*@")
 _CREDENTIALS = re.compile(r"\b(basic|bearer)\s+[^\s\"',;]+", re.IGNORECASE)
-_NAME = re.compile(r"[^=;?]+(?==)")
 
 
 class Redaction:
@@ -48,7 +47,7 @@ class Redaction:
         every = (*SECRET_HEADERS, *SECRET_PARAMETERS, *names)
         self._names = frozenset(_squash(name) for name in every)
         spelled = "|".join(r"[-_]?".join(map(re.escape, name)) for name in sorted(self._names, key=len, reverse=True))
-        self._suspect = re.compile(rf"[?&;](?:[^=&;%]*%|{spelled})")  # of lower-case text: twice as quick
+        self._suspect = re.compile(rf"[?&;](?:[^=?&;%]*%|{spelled})")  # of lower-case text: twice as quick
         self._assigned = re.compile(
             rf"(?<![a-z0-9])((?:{spelled})(?:\[\w+\])?[\"']?\s*[=:]\s*)"
             r"(?:\"[^\"\r\n]*\"|'[^'\r\n]*'|(?:(?:basic|bearer|digest|negotiate)\s+)?[^\s\"'&,)}\]]+)",
@@ -109,9 +108,12 @@ class Redaction:
 
     def _end_of_secret_name(self, pair: str) -> int | None:
         """Where the `=` behind the first secret name in `name=value` stands, or in what a value has of that form."""
-        for name in _NAME.finditer(pair):
-            if self.hides(unquote(name[0]).partition("[")[0]):
-                return name.end()
+        start = 0
+        while (end := pair.find("=", start)) >= 0:  # each character is looked at once: a client chooses the length
+            begin = 1 + max(pair.rfind(";", start, end), pair.rfind("?", start, end), start - 1)
+            if begin < end and self.hides(unquote(pair[begin:end]).partition("[")[0]):
+                return end
+            start = end + 1
         return None
 
 

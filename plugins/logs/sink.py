@@ -77,7 +77,7 @@ class Sink:
     def put_exchange(self, exchange: Exchange) -> None:
         """Queue the line of `exchange`, which is rendered later, unless it holds on to a crash or many wait already."""
         if exchange.failure is not None or len(self._queue) >= UNRENDERED_COUNT:
-            self.put(self._render(exchange))
+            self.put(self._rendered(exchange))
             return
         self._queue.append(exchange)
         self._rouse_writer()
@@ -104,16 +104,24 @@ class Sink:
         self._rouse.clear()
         self._roused = False  # before the queue is emptied: who comes later rouses again
         entries = [self._queue.popleft() for _ in range(len(self._queue))]
+        data = b"".join(map(self._rendered, entries))
         with self._lock:
             self._waiting_bytes -= sum(len(entry) for entry in entries if isinstance(entry, bytes))
             lost_count, self._lost_count = self._lost_count, 0
-        lost_count += self._write(b"".join(map(self._rendered, entries)))
+        lost_count += self._write(data)
         if lost_count and self._write(self._say_lost(lost_count)):
             with self._lock:
                 self._lost_count += lost_count
 
     def _rendered(self, entry: Exchange | bytes) -> bytes:
-        return entry if isinstance(entry, bytes) else self._render(entry)
+        if isinstance(entry, bytes):
+            return entry
+        try:
+            return self._render(entry)
+        except Exception:  # a plugin put something into it that is no text; the others must still be written
+            with self._lock:
+                self._lost_count += 1
+            return b""
 
     def _write(self, data: bytes) -> int:
         """Write all of `data`; returns how many of its lines were lost because the descriptor failed."""

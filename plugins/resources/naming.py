@@ -7,7 +7,9 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Final
 
-SECRET: Final = re.compile(r"password|passwd|secret|api_?key|(^|_)token(_|$)|token$|_hash$")
+SECRET: Final = re.compile(
+    r"password|passwd|passphrase|secret|credential|(api|private)_?key|(^|_)(token|pwd|salt)(_|$)|token$|_hash$"
+)
 """What a column of secrets is called, in lower case with underscores."""
 
 MAX_NAME_BYTES: Final = 63

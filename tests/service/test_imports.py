@@ -114,3 +114,20 @@ def test_front_desk_costs_little_more_than_what_it_is_made_of() -> None:
         )
     )
     assert spent[1] < spent[0]
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parents[2] / "plugins").rglob("*.py")), ids=str)
+def test_plugin_imports_of_the_core_its_front_desk_only(path: Path) -> None:
+    """Also what import-linter's list of forbidden modules has not heard of yet."""
+    imported = [
+        name
+        for node in ast.walk(ast.parse(path.read_text()))
+        for name in (
+            [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else []
+        )
+    ]
+    assert {name for name in imported if name.split(".")[0] == "service"} <= {"service.api"}

@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import gc
 import re
+import sys
 import weakref
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
@@ -357,12 +358,28 @@ async def test_junk_from_a_handler_or_a_step_is_a_crash_of_its_author(
 
 async def test_answer_spoilt_by_a_step_is_a_crash_and_is_answered(serving: Any, placed: Any) -> None:
     def spoil(request: web.Request, answer: Answer) -> None:
-        answer.body = "text"  # type: ignore[assignment]
+        answer.body = "text"  # type: ignore[misc]
 
     async with serving(placed("/", lambda request: Answer(200, b"{}"), Finish(Slot.RECEIVE, spoil))) as house:
         assert (await house.ask()).error["code"] == "INTERNAL_ERROR"
         (exchange,) = await house.told()
-    assert isinstance(exchange.failure, TypeError)
+    assert isinstance(exchange.failure, AttributeError)
+
+
+async def test_exit_in_a_handler_is_a_crash_and_no_end_of_the_service(serving: Any, placed: Any) -> None:
+    def handler(request: web.Request) -> Answer:
+        sys.exit(5)
+
+    async with serving(placed("/sync", handler), placed("/async", later(handler))) as house:
+        for path in ("/sync", "/async", "/sync"):
+            assert (await house.ask(path)).status == 500
+
+
+async def test_what_is_rendered_into_the_head_cannot_be_changed() -> None:
+    answer = Answer(200, b"{}")
+    for name, other in (("status", 404), ("body", b"[]"), ("content_type", "text/plain")):
+        with pytest.raises(AttributeError):
+            setattr(answer, name, other)
 
 
 async def test_stop_iteration_from_a_handler_is_a_crash(serving: Any, placed: Any) -> None:

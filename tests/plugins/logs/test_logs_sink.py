@@ -321,3 +321,20 @@ def test_a_crash_is_not_held_on_to(pipe, exchange):
     sink = Sink(writing.fileno(), render=lambda each: rendered.append(each) or b"line\n", say_lost=say_lost)
     sink.put_exchange(exchange(status=500, failure=ValueError("x")))
     assert len(rendered) == 1
+
+
+def test_an_exchange_that_cannot_be_rendered_is_counted_and_the_others_are_written(pipe, exchange):
+    reading, writing = pipe
+
+    def picky(each):
+        if each.status == 500:
+            raise TypeError("no text")
+        return render(each)
+
+    sink = Sink(writing.fileno(), render=picky, say_lost=say_lost)
+    sink.open()
+    for status in (200, 500, 200):
+        sink.put_exchange(exchange(status=status, request_id=f"req_{status}"))
+    sink.close()
+    writing.close()
+    assert sorted(read_all(reading)) == [b"lost 1", b"req_200", b"req_200"]
