@@ -50,7 +50,11 @@ class _Ear:
         self._connection = connection
         self._ended.clear()
         connection.add_termination_listener(lambda _: self._ended.set())
-        await connection.add_listener(self._channel, self._hear)
+        try:
+            await connection.add_listener(self._channel, self._hear)
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         if self._connection is not None:
