@@ -196,7 +196,7 @@ class Plan:
         return None
 
     def _check_size(self, request: Request) -> None:
-        """Refuse a body that says it is too large; one that does not say so is cut off while it is read."""
+        """Refuse a body that says it is too large; `request.read()` cuts off one that does not say so."""
         if request.body_exists and (request.content_length or 0) > self._body_limit:
             raise PayloadTooLarge(f"The body is larger than the {self._body_limit:,} bytes that this service takes.")
 

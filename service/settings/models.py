@@ -50,7 +50,8 @@ class Limits(PluginSettings):
     """[service.limits]"""
 
     body: Size = Size("1MiB")
-    """The largest request body, in bytes; more is answered with 413 PAYLOAD_TOO_LARGE."""
+    """The largest request body, in bytes; more is answered with 413 PAYLOAD_TOO_LARGE. A body without a Content-Length
+    is bounded where a handler reads it whole, not where it takes it piece by piece."""
 
 
 class ServiceSettings(PluginSettings):
