@@ -280,7 +280,7 @@ def fold(
     declare_steps = loaded.hook("steps")
     slots_of = {Door.API: EVERY_SLOT, Door.OPERATOR: EVERY_SLOT, Door.PROBE: PROBE_SLOTS}
 
-    def plan(route: MountedRoute, slots: frozenset[Slot], *, parsed: bool = True) -> Plan:
+    def plan(route: MountedRoute, slots: frozenset[Slot]) -> Plan:
         steps = [
             step
             for name in loaded.step_order
@@ -295,12 +295,11 @@ def fold(
             handler_s=service.timeouts.handler.seconds,
             body_limit=service.limits.body.bytes,
             closing=closing,
-            parsed=parsed,
         )
 
     plans = [plan(route, slots_of[route.door]) for route in routes]
     plans.append(plan(pseudo_route(lost), UNMATCHED_SLOTS))
-    plans.append(plan(pseudo_route(malformed), MALFORMED_SLOTS, parsed=False))
+    plans.append(plan(pseudo_route(malformed), MALFORMED_SLOTS))
     loaded.settings.raise_faults()
     return plans
 

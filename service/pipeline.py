@@ -77,7 +77,6 @@ class Plan:
         "_finishes",
         "_handler_s",
         "_observers",
-        "_parsed",
         "_releases",
         "_segment",
         "_shield",
@@ -98,10 +97,8 @@ class Plan:
         handler_s: float,
         body_limit: int,
         closing: Callable[[], bool],
-        parsed: bool = True,
     ) -> None:
-        """`steps` in the order of plugins; `closing()` is true once connections should end; `parsed` is false for
-        the plan of requests that could not be parsed."""
+        """`steps` in the order of plugins; `closing()` is true once connections should end."""
         self.route = route
         self.name = route.name
         self.version = route.version
@@ -112,7 +109,6 @@ class Plan:
         self._body_limit = body_limit
         self._closing = closing
         self._shield = Shield(clock)
-        self._parsed = parsed
         self._observers = observers
         self._releases = tuple((step.slot, step.fn) for step in reversed(self.steps) if isinstance(step, Release))
         self._finishes = tuple(step.fn for step in reversed(self.steps) if isinstance(step, Finish))
@@ -279,7 +275,7 @@ class Plan:
         exchange = Exchange(
             request_id,
             request.method,
-            request.raw_path if self._parsed else "-",
+            request.raw_path,
             self.name,
             self._template,
             request[VERSION],

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from service.settings.annotations import inner, mentions_secret
 from service.settings.merging import Text
 from service.settings.references import Source
-from service.settings.spelling import Path_, dotted, looks_secret, passwords_in, toml, toml_key
+from service.settings.spelling import Path_, dotted, looks_secret, passwords_in, toml, toml_key, toml_pair
 from service.settings.units import Secret
 
 
@@ -25,8 +25,8 @@ def line_for(source: Source, path: Path_, value: object) -> str:
         if kind == "env":
             return f"export {name}={shlex.quote(text)}"
         if kind == "default" and isinstance(source.raw, Mapping):
-            return _pair(path, {**source.raw, "default": value})
-        return _pair(path, value)
+            return toml_pair(path, {**source.raw, "default": value})
+        return toml_pair(path, value)
     return _in_document(source, path, value)
 
 
@@ -38,19 +38,14 @@ def _in_document(source: Source, path: Path_, value: object) -> str:
         if spot.form == "header" and isinstance(value, Mapping):
             head = f"[{dotted(path)}]"
             return "\n".join([head, *[f"{toml_key(str(key))} = {toml(item)}" for key, item in value.items()]])
-        return _pair(path, value)
+        return toml_pair(path, value)
     table = path[:-1]
     spot = document.spots.get(table)
     if spot is None or spot.form in ("header", "inline", "item"):
-        return _pair(path, value)
+        return toml_pair(path, value)
     if spot.form == "dotted":
         return f"{dotted(path[len(spot.anchor) :])} = {toml(value)}"
-    return f"[{dotted(table)}]\n{_pair(path, value)}"
-
-
-def _pair(path: Path_, value: object) -> str:
-    key = next((part for part in reversed(path) if isinstance(part, str)), "value")
-    return f"{toml_key(key)} = {toml(value)}"
+    return f"[{dotted(table)}]\n{toml_pair(path, value)}"
 
 
 def _outside_line(source: Source, path: Path_, value: object) -> str:
@@ -61,7 +56,7 @@ def _outside_line(source: Source, path: Path_, value: object) -> str:
         return f"export {name}{below}={shlex.quote(text)}"
     if name.startswith("--set"):
         return f"--set {shlex.quote(f'{dotted(path)}={text}')}"
-    return _pair(path, value)
+    return toml_pair(path, value)
 
 
 def removal_for(source: Source, path: Path_) -> str:

@@ -19,7 +19,7 @@ from typing import Final
 from service.settings.annotations import field_at, inner, kinds, mentions_secret, options, samples
 from service.settings.merging import Layer, Node, Text, Value, is_reference, plain
 from service.settings.reporting import Fault, Report, place_of
-from service.settings.spelling import Path_, looks_secret, nearest, passwords_in, toml, toml_key
+from service.settings.spelling import Path_, looks_secret, nearest, passwords_in, toml, toml_pair
 
 FILE_LIMIT_BYTES = 1024 * 1024
 """More than this in a `{ file = ... }` is a mistake (chosen)."""
@@ -223,12 +223,6 @@ def read_text(text: str, annotation: object) -> object:
         dict: {"table"},
     }.get(type(value), set())
     return value if fits.intersection(wanted) or ("text" not in wanted and not isinstance(value, str)) else text
-
-
-def toml_pair(path: Path_, value: object) -> str:
-    """`key = value`, the key being the last of `path` that is one."""
-    key = next((part for part in reversed(path) if isinstance(part, str)), "value")
-    return f"{toml_key(key)} = {toml(value)}"
 
 
 def _is_unicode(text: str) -> bool:

@@ -111,3 +111,9 @@ def listed(names: Sequence[str], *, most: int = 12) -> str:
     if len(names) > most:
         return ", ".join(names[:most]) + ", ..."
     return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
+
+
+def toml_pair(path: Path_, value: object) -> str:
+    """`key = value`, the key being the last of `path` that is one."""
+    key = next((part for part in reversed(path) if isinstance(part, str)), "value")
+    return f"{toml_key(key)} = {toml(value)}"

@@ -172,7 +172,7 @@ async def serving(
     exchanges: list[Exchange] = []
     house: House
 
-    def plan(route: MountedRoute, steps: Iterable[Step], *, parsed: bool = True) -> Plan:
+    def plan(route: MountedRoute, steps: Iterable[Step]) -> Plan:
         return Plan(
             route,
             list(steps),
@@ -181,7 +181,6 @@ async def serving(
             handler_s=handler_s,
             body_limit=body_limit,
             closing=lambda: house.draining,
-            parsed=parsed,
         )
 
     around = list(around_misses)
@@ -190,9 +189,7 @@ async def serving(
         app,
         [plan(placed, steps) for placed, steps in routes],
         unmatched=plan(pseudo_route(lost), [step for step in around if step.slot in UNMATCHED_SLOTS]),
-        malformed=plan(
-            pseudo_route(malformed), [step for step in around if step.slot in MALFORMED_SLOTS], parsed=False
-        ),
+        malformed=plan(pseudo_route(malformed), [step for step in around if step.slot in MALFORMED_SLOTS]),
     )
     app.freeze()
     loop = asyncio.get_running_loop()
