@@ -8,7 +8,7 @@
 - `settings.py` all of it together · `showing.py` effective values, differences, JSON Schema
 """
 
-from service.settings.models import PluginSettings, ServiceSettings
+from service.settings.models import Limits, PluginSettings, ServiceSettings, Timeouts
 from service.settings.settings import Instance, Settings, read
 from service.settings.showing import Difference, Effective, diff, json_schema
 from service.settings.spelling import nearest
@@ -19,12 +19,14 @@ __all__ = [
     "Duration",
     "Effective",
     "Instance",
+    "Limits",
     "PluginSettings",
     "Rate",
     "Secret",
     "ServiceSettings",
     "Settings",
     "Size",
+    "Timeouts",
     "diff",
     "json_schema",
     "nearest",
