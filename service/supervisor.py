@@ -90,7 +90,7 @@ class Supervisor:
                 stack.callback(self._dismiss_ahead)
                 loaded = self._chosen.load(tasks=self._tasks, say=self._say, serves=True)
                 self._household = await stack.enter_async_context(household(loaded))
-                stack.callback(self._close_listeners)
+                stack.callback(lambda: self._listeners.remove_paths())
                 stack.push_async_callback(self._end_everyone)
                 started = await self._start(loaded.settings)
                 with self._stop.patient():
@@ -164,6 +164,7 @@ class Supervisor:
 
     async def _end_everyone(self) -> None:
         """The end of the service."""
+        self._listeners.close()  # the last copies are the workers', who know what waits there
         every = list(self._generations)
         timeouts = [generation.service.timeouts for generation in every]
         within_s = max([each.drain.seconds + each.shutdown.seconds for each in timeouts], default=0)
@@ -190,10 +191,6 @@ class Supervisor:
                         self._tell(logging.ERROR, f"Worker {worker.pid} did not end, so it was killed.")
             await ended
             self._generations.difference_update(generations)
-
-    def _close_listeners(self) -> None:
-        self._listeners.remove_paths()
-        self._listeners.close()
 
     def _dismiss_ahead(self) -> None:
         if self._ahead is not None:

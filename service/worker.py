@@ -157,6 +157,8 @@ class Worker:
             service, folder = loaded.settings.service, loaded.settings.config_path.parent
             tls = tls_context(service, folder)
             self._channel.send(description(application, self._notes))
+            if self._stop.asked.is_set():
+                return  # a plugin has kept quiet about it while it opened
             sockets = await self._listeners
             self._is_serving = True
             settle_memory()
