@@ -97,7 +97,12 @@ def load(
         source = _source_of(instance, sources, settings)
         if not (instance.enabled or with_off):
             continue
-        own_run = replace(run, name=instance.name, household=(household or {}).get(instance.name))
+        own_run = replace(
+            run,
+            name=instance.name,
+            household=(household or {}).get(instance.name),
+            fault=partial(settings.fault_in, instance.name),
+        )
         plugged = _plug(instance, source, own_run, manager, settings) if source else None
         if plugged is not None:
             made[instance.name] = plugged

@@ -16,14 +16,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 
 from plugins.resources.catalogue import CATALOGUE, read_catalogue
+from plugins.resources.findings import quoted
 from plugins.resources.handlers import IndexHandler, ItemHandler, ListHandler
 from plugins.resources.resource import Resource
 from plugins.resources.selecting import select
+from plugins.resources.shaping import as_segments, is_segment
 from plugins.resources.statements import Below
 from service.api import DATABASE, SERVING, Database, PluginError, PluginSettings, Ports, Route, Run, hookimpl
 
@@ -35,10 +37,17 @@ Columns = str | tuple[str, ...]
 """Names of columns: a list, or one text with commas."""
 
 
+def _one_segment(path: str) -> str:
+    if "/" in path or not is_segment(path):
+        fix = "-".join(as_segments(path)) or "..."
+        raise ValueError(f"must be one segment of a URL, without / {{ and }}; write: path = {quoted(fix)}")
+    return path
+
+
 class TableSettings(PluginSettings):
     """[plugins.resources.table.NAME]: NAME and all columns go by their names in the database."""
 
-    path: Annotated[str, Field(min_length=1)] | None = None
+    path: Annotated[str, AfterValidator(_one_segment)] | None = None
     """Segment of the URL; the table's name unless set."""
 
     key: Columns | None = None
@@ -61,6 +70,12 @@ class TableSettings(PluginSettings):
 
     names: Literal["camel", "as-is"] = "camel"
     """How columns are called in JSON and query strings: `createdAt`, or `created_at` as in the database."""
+
+    @model_validator(mode="after")
+    def _limit_fits(self) -> Self:
+        if self.limit is not None and self.limit > self.max_limit:
+            raise ValueError(f"is {self.max_limit}, below limit = {self.limit}; write: max_limit = {self.limit}")
+        return self
 
 
 class Settings(PluginSettings):
@@ -94,8 +109,8 @@ class Plugin:
         if body is None:
             raise PluginError("the database gave no catalogue; connect to PostgreSQL itself.")
         selection = select(read_catalogue(body), self._settings, plugin=self._run.name)
-        if selection.faults:
-            raise PluginError("\n".join(selection.faults))
+        for mistake in selection.mistakes:
+            self._run.fault(mistake.path, mistake.message, write=mistake.write, rename=mistake.rename)
         for sentence in selection.sentences:
             self._run.say(sentence)
         for table in selection.absent:

@@ -26,6 +26,7 @@ from service.settings.references import Resolver
 from service.settings.reporting import Fault, Report, place_of
 from service.settings.showing import Effective, effective
 from service.settings.spelling import Path_, dotted, listed, nearest, toml, toml_key
+from service.settings.telling import told
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -75,6 +76,7 @@ class Settings:
         self._document = document
         self._environ = environ
         self._report = report
+        self._is_closed = False
         self.service = self._bound_service()
         self.instances = tuple([self._instance(name, node) for name, node in self._tables("plugins")])
         self._check_route_keys()
@@ -141,6 +143,18 @@ class Settings:
         layer, written = self._written(path)
         self._report.add(Fault(place_of(layer, written), written, message, fix))
 
+    def fault_in(
+        self, instance: str, path: Path_, message: str, *, write: object = None, rename: str | None = None
+    ) -> None:
+        """Add a mistake that the plugin itself has found in [plugins.INSTANCE], which is bound: see `Run.fault`.
+
+        Raises RuntimeError once the start is over.
+        """
+        if self._is_closed:
+            raise RuntimeError("the start is over, so a fault in the settings stops nothing; log it")
+        bound = self.bindings["plugins", instance]
+        self._report.add(told(bound.resolver, type(bound.model), path, message, write=write, rename=rename))
+
     def warn(self, path: tuple[str, ...], message: str, *, fix: str = "") -> None:
         """As `fault`, for what need not stop the start."""
         layer, written = self._written(path)
@@ -162,6 +176,11 @@ class Settings:
     def raise_faults(self) -> None:
         """Raises SettingsError with the whole report, if there are faults."""
         self._report.raise_faults()
+
+    def close_report(self) -> None:
+        """Raise the faults for the last time: nobody would read of those that plugins find later."""
+        self.raise_faults()
+        self._is_closed = True
 
     # --- the parts of the tree
 
