@@ -108,6 +108,7 @@ def load(
             made[instance.name] = plugged
         elif instance.enabled:
             failed[instance.name] = source
+    settings.check_unique({name: plugged.source.name for name, plugged in made.items()})
     plugins = {name: plugged.plugin for name, plugged in made.items()}
     wired = wire(plugins, settings, sources, failed=failed)
     step_order = order_steps(settings, made)

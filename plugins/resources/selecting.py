@@ -16,7 +16,7 @@ from plugins.resources.catalogue import Catalogue, Table
 from plugins.resources.findings import Findings, Mistake, hint, listed, quoted
 from plugins.resources.relating import with_children
 from plugins.resources.resource import Resource
-from plugins.resources.shaping import SEGMENT_CHARS, shape
+from plugins.resources.shaping import SEGMENT_CHARS, encoded, shape
 from service.api import nearest
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def select(catalogue: Catalogue, settings: Settings, *, plugin: str) -> Selectio
             f"Schema {catalogue.schema} has nothing that is served, of {listed(catalogue.tables)}; write tables = "
             f'["*"], or other names, under [plugins.{plugin}].'
         )
-    served = () if findings.mistakes else with_children(resources, findings)
+    served = () if findings.mistakes else with_children(resources, findings, top=encoded(settings.path))
     absent = tuple(name for name in settings.table if EVERY in settings.tables and name not in catalogue.tables)
     return Selection(served, absent, tuple(findings.mistakes), tuple(findings.sentences))
 

@@ -125,6 +125,11 @@ def is_segment(text: str) -> bool:
     return text not in ("", ".", "..") and text.isprintable() and not PLACEHOLDER_CHARS.intersection(text)
 
 
+def encoded(path: str) -> str:
+    """One or more segments as they stand in a URL."""
+    return quote(path, safe=f"{SEGMENT_CHARS}/")
+
+
 def as_segments(text: str) -> list[str]:
     """The segments that come nearest to those of `text`."""
     cleaned = [re.sub(r"[{}\s]+", "-", each).strip("-") for each in text.split("/")]

@@ -9,7 +9,7 @@
 - `settings.py` all of it together · `showing.py` effective values, differences, JSON Schema
 """
 
-from service.settings.models import PluginSettings, ServiceSettings
+from service.settings.models import PluginSettings, ServiceSettings, Unique
 from service.settings.settings import Instance, Settings, read
 from service.settings.showing import Difference, Effective, diff, json_schema
 from service.settings.spelling import nearest
@@ -26,6 +26,7 @@ __all__ = [
     "ServiceSettings",
     "Settings",
     "Size",
+    "Unique",
     "diff",
     "json_schema",
     "nearest",

@@ -18,7 +18,7 @@ from service.settings.binding import Binding
 from service.settings.environments import Environments
 from service.settings.fixing import safe
 from service.settings.merging import Layer, Node, Table, Text, Value, at, grown, is_reference, merged, plain, stacked
-from service.settings.models import RESERVED, Reserved, ServiceSettings
+from service.settings.models import RESERVED, Reserved, ServiceSettings, Unique
 from service.settings.outside import parsed_table, with_environ, with_overrides
 from service.settings.positions import Document
 from service.settings.reading import read_document
@@ -108,6 +108,20 @@ class Settings:
                 table = merged(table, _route_table(key, model))
         resolver = self._resolver()
         return Binding(table, model, resolver=resolver, report=self._report, context={"run": run}).result
+
+    def check_unique(self, plugins: Mapping[str, str]) -> None:
+        """What is marked `Unique` differs between instances of one plugin. `plugins` has that by instance."""
+        taken: dict[tuple[str, str, object], str] = {}
+        for name in sorted(plugins, key=lambda name: name != plugins[name]):  # it is for the others to step aside
+            model = self.bindings["plugins", name].model
+            for key, attribute in field_names(type(model)).items():
+                if not any(isinstance(mark, Unique) for mark in type(model).model_fields[attribute].metadata):
+                    continue
+                value = getattr(model, attribute)
+                other = taken.setdefault((plugins[name], key, value), name)
+                if other != name:
+                    message = f"is that of [plugins.{toml_key(other)}] too, and each instance needs one of its own"
+                    self.fault_in(name, (key,), message, write=name if name != value else f"{name}-2")
 
     def check_routes(self, names: Iterable[str], *, tolerated_prefixes: Iterable[str] = ()) -> None:
         """Every [routes."glob"] has to match one of `names`. It need not where it begins with a tolerated one, or where
