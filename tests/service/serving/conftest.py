@@ -20,7 +20,7 @@ PATIENCE_S = 30.0
 """How long a test waits for what must come; only a failing test waits that long."""
 
 HELLO = """
-    import asyncio, os, time
+    import asyncio, os, pathlib, time
     from contextlib import asynccontextmanager, suppress
     from service.api import SERVING, Answer, Route, hookimpl
 
@@ -37,7 +37,7 @@ HELLO = """
 
         @hookimpl
         def routes(self):
-            for handler in (self.hello, self.state, self.slow, self.hang, self.stubborn, self.block, self.big):
+            for handler in (self.hello, self.state, self.slow, self.gate, self.hang, self.stubborn, self.block, self.big):
                 yield Route("GET", f"/{handler.__name__}", handler, name=handler.__name__)
 
         def hello(self, request):
@@ -51,6 +51,12 @@ HELLO = """
             self.running += 1
             await asyncio.sleep(1)
             return Answer.json({"slow": True})
+
+        async def gate(self, request):
+            self.running += 1
+            while not pathlib.Path("open").exists():
+                await asyncio.sleep(0.01)
+            return Answer.json({"gate": "open"})
 
         async def hang(self, request):
             self.running += 1

@@ -176,13 +176,14 @@ async def test_reload_takes_over_code_settings_and_the_number_of_workers(start: 
     assert "Traceback" not in service.out
 
 
-async def test_reload_lets_the_old_generation_finish_and_closes_its_connections(start: Any) -> None:
+async def test_reload_lets_the_old_generation_finish_and_closes_its_connections(start: Any, tmp_path: Path) -> None:
     service = await (await start()).served()
     idle_reader, idle_writer = await service.asked("/hello")
     await idle_reader.readuntil(b"}")
-    reader, writer = await service.begun("/slow")
+    reader, writer = await service.begun("/gate")
     code, _ = await service.command("reload")
     assert code == 0
+    (tmp_path / "open").touch()
     answer = await reader.read()  # to the end of the connection
     assert b"200 OK" in answer
     assert b"Connection: close" in answer
