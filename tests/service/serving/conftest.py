@@ -37,7 +37,8 @@ HELLO = """
 
         @hookimpl
         def routes(self):
-            for handler in (self.hello, self.state, self.slow, self.gate, self.hang, self.stubborn, self.block, self.big):
+            quick, lasting = (self.hello, self.state, self.big), (self.slow, self.gate, self.hang)
+            for handler in (*quick, *lasting, self.stubborn, self.block):
                 yield Route("GET", f"/{handler.__name__}", handler, name=handler.__name__)
 
         def hello(self, request):
