@@ -158,6 +158,14 @@ class Load:
             writer.close()
 
 
+def kill_all(supervisor: int) -> None:
+    """Kill a supervisor and its workers."""
+    children = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
+    for pid in (*map(int, children), supervisor):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
 class Loaded:
     """A service in a process of its own, and the load on it."""
 
@@ -220,10 +228,7 @@ def loaded(tmp_path: Path) -> Any:
             yield await service.served()
         finally:
             if process.returncode is None:
-                children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-                for pid in (*map(int, children), process.pid):
-                    with suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGKILL)
+                kill_all(process.pid)
             await process.communicate()
 
     return run
