@@ -136,7 +136,7 @@ async def test_unix_socket_serves_and_is_removed_at_the_end(start: Any, tmp_path
     path = tmp_path / "run.sock"
     service = await start("--workers", "2", config='listen = "unix:run.sock"')
     await service.line(r"serving +\d+ routes on unix:run.sock, 2 workers")
-    await service.line(r"try       curl --unix-socket run.sock http://localhost/")
+    await service.line(r"try +curl --unix-socket run.sock http://localhost/")
     assert await get(UnixConnector(str(path)), "http://localhost/hello") == (200, b'{"hello":"world"}')
     code, _ = await service.command("reload")
     assert code == 0
