@@ -42,6 +42,7 @@ from service.ports import (
     Transaction,
 )
 from service.run import Clock, Run
+from service.secrets import CREDENTIAL_HEADERS, MASK, comparable_name, looks_secret
 from service.settings import Duration, PluginSettings, Rate, Secret, Size, nearest
 from service.slots import Door, Slot
 
@@ -51,7 +52,9 @@ __all__ = [
     "CHANGES",
     "CLIENT",
     "CLIENT_CLOSED_REQUEST",
+    "CREDENTIAL_HEADERS",
     "DATABASE",
+    "MASK",
     "PRINCIPAL",
     "REQUEST_ID",
     "SERVING",
@@ -104,7 +107,9 @@ __all__ = [
     "Unavailable",
     "UnsupportedMediaType",
     "Wrap",
+    "comparable_name",
     "hookimpl",
+    "looks_secret",
     "nearest",
     "timestamp",
 ]

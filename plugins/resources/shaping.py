@@ -9,8 +9,9 @@ from urllib.parse import quote
 from plugins.resources.catalogue import Table
 from plugins.resources.findings import Findings, listed, quoted
 from plugins.resources.kinds import kind_of
-from plugins.resources.naming import api_names, looks_secret
+from plugins.resources.naming import api_names
 from plugins.resources.resource import Field, Order, Resource
+from service.api import looks_secret
 
 if TYPE_CHECKING:
     from plugins.resources import Columns, TableSettings

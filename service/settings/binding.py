@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 
 from pydantic import BaseModel
 
+from service.secrets import MASK
 from service.settings.checking import Error, validate
 from service.settings.fixing import line_for, removal_for
 from service.settings.merging import Node
@@ -19,7 +20,6 @@ from service.settings.remedies import remedy, renaming
 from service.settings.reporting import Fault, Report, place_of
 from service.settings.spelling import there_are
 from service.settings.subject import Subject
-from service.settings.units import MASK
 from service.settings.wording import OUR_WORDS, sentence
 
 M = TypeVar("M", bound=BaseModel)

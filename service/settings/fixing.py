@@ -5,10 +5,11 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 
+from service.secrets import may_be_secret, passwords_in
 from service.settings.annotations import inner, mentions_secret
 from service.settings.merging import Text
 from service.settings.references import Source
-from service.settings.spelling import Path_, dotted, looks_secret, passwords_in, toml, toml_key, toml_pair
+from service.settings.spelling import Path_, dotted, toml, toml_key, toml_pair
 from service.settings.units import Secret
 
 
@@ -89,6 +90,6 @@ def safe(raw: object, path: Path_, annotation: object) -> object:
         return [safe(item, (*path, index), inner(annotation, index)) for index, item in enumerate(raw)]
     name = next((part for part in reversed(path) if isinstance(part, str)), "")
     text = isinstance(raw, str)
-    if isinstance(raw, Secret) or mentions_secret(annotation) or (text and looks_secret(name)):
+    if isinstance(raw, Secret) or mentions_secret(annotation) or (text and may_be_secret(name)):
         return secret_reference(path)
     return secret_reference(path) if text and passwords_in(str(raw)) else raw

@@ -16,10 +16,11 @@ from datetime import date, datetime, time
 from pathlib import Path
 from typing import Final
 
+from service.secrets import may_be_secret, passwords_in
 from service.settings.annotations import field_at, inner, kinds, mentions_secret, options, samples
 from service.settings.merging import Layer, Node, Text, Value, is_reference, plain
 from service.settings.reporting import Fault, Report, place_of
-from service.settings.spelling import Path_, looks_secret, nearest, passwords_in, toml, toml_pair
+from service.settings.spelling import Path_, nearest, toml, toml_pair
 
 FILE_LIMIT_BYTES = 1024 * 1024
 """More than this in a `{ file = ... }` is a mistake (chosen)."""
@@ -182,7 +183,7 @@ class Resolver:
         source = self.sources[path]
         _, name = source.reference or ("env", "?")
         sample: object = (
-            "..." if mentions_secret(annotation) or looks_secret(name) else next(samples(annotation), "...")
+            "..." if mentions_secret(annotation) or may_be_secret(name) else next(samples(annotation), "...")
         )
         self._fault(
             source,
@@ -197,7 +198,7 @@ class Resolver:
 
     def _remember_secret(self, text: str, annotation: object, at: Path_) -> None:
         name = next((part for part in reversed(at) if isinstance(part, str)), "")
-        if mentions_secret(annotation) or looks_secret(name):
+        if mentions_secret(annotation) or may_be_secret(name):
             self.secrets.add(text)
         if "://" in text:
             self.secrets.update(passwords_in(text))

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+from service.secrets import MASK, may_be_secret
 from service.settings.annotations import field_names, inner, kinds, samples
 from service.settings.checking import Error, drop, get, put
 from service.settings.fixing import line_for, safe, secret_reference
 from service.settings.merging import Text
 from service.settings.references import Source
-from service.settings.spelling import Path_, dotted, looks_secret, nearest, toml
+from service.settings.spelling import Path_, dotted, nearest, toml
 from service.settings.subject import Subject
-from service.settings.units import MASK, Secret
+from service.settings.units import Secret
 from service.settings.wording import WRONG_KIND
 
 
@@ -83,7 +84,7 @@ def renaming(subject: Subject, error: Error, guess: str) -> str:
     if field is None:  # a key that every plugin's table has
         return _renamed(subject, error, target_written, subject.raw(error.path), None)
     annotation = inner(parent, guess)
-    if subject.is_secret(target, annotation) or looks_secret(str(error.path[-1])):
+    if subject.is_secret(target, annotation) or may_be_secret(str(error.path[-1])):
         reference = "..." if source.layer.document is None else secret_reference(subject.named(target))
         return _renamed(subject, error, target_written, reference, annotation)
     data = get(subject.data, error.path)

@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from service.errors import SettingsError
+from service.secrets import without_userinfo
 from service.settings.merging import Layer
-from service.settings.spelling import Path_, dotted, printable, without_userinfo
+from service.settings.spelling import Path_, dotted, printable
 
 AFTER_THE_FILE = 1 << 30
 """Stands for the line of what is not in the file: reported last."""

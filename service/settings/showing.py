@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
 
+from service.secrets import MASK, may_be_secret, without_userinfo
 from service.settings.annotations import as_data, field_names
 from service.settings.merging import Table, Text, at, is_reference
 from service.settings.models import Reserved, ServiceSettings
 from service.settings.references import Source
 from service.settings.reporting import place_of
-from service.settings.spelling import Path_, dotted, looks_secret, toml, without_userinfo
-from service.settings.units import MASK, Secret
+from service.settings.spelling import Path_, dotted, toml
+from service.settings.units import Secret
 
 if TYPE_CHECKING:
     from service.settings.settings import Settings
@@ -142,7 +143,7 @@ def _masked(name: str, value: object) -> object:
         }
     if isinstance(value, list | tuple | set | frozenset):
         return [_masked(name, item) for item in value]
-    if isinstance(value, Secret) or (looks_secret(name) and not isinstance(value, bool)):
+    if isinstance(value, Secret) or (may_be_secret(name) and not isinstance(value, bool)):
         return MASK
     return value
 

@@ -1,4 +1,4 @@
-"""How paths, keys and values are spelled for an operator: TOML to paste, and nothing that should stay secret."""
+"""How paths, keys and values are spelled for an operator: TOML to paste."""
 
 from __future__ import annotations
 
@@ -7,34 +7,14 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime, time
 from difflib import get_close_matches
 
-from service.settings.units import MASK, Secret
+from service.secrets import MASK
+from service.settings.units import Secret
 
 Path_ = tuple[str | int, ...]
 """Keys, and indexes of list items, from the top of the file."""
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
-_SECRET_WORDS = re.compile(
-    r"pass(word|wd|phrase)?|pwd|secret|token|credential|private|pepper|salt|api_?key|(^|_)keys?$|cookie|dsn",
-    re.IGNORECASE,
-)
-_USERINFO = re.compile(r"(?<=://)([^\s/?#@:]*):[^\s/?#]*(?=@)")
-_USERINFO_LOOSE = re.compile(r"(?<=://)([^\s:@]*):\S*(?=@)")
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
-
-
-def looks_secret(name: str) -> bool:
-    """Whether a value under this name is one that nobody should see."""
-    return _SECRET_WORDS.search(name.replace("-", "_")) is not None
-
-
-def without_userinfo(text: str) -> str:
-    """`text` with the password of every URL in it masked."""
-    return _USERINFO_LOOSE.sub(rf"\1:{MASK}", _USERINFO.sub(rf"\1:{MASK}", text))
-
-
-def passwords_in(text: str) -> list[str]:
-    """The passwords of the URLs in `text`."""
-    return [found[0].partition(":")[2] for found in _USERINFO_LOOSE.finditer(text)]
 
 
 def toml_key(name: str) -> str:

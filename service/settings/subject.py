@@ -7,10 +7,11 @@ from copy import deepcopy
 
 from pydantic import BaseModel
 
+from service.secrets import may_be_secret, passwords_in
 from service.settings.annotations import field_names, inside, mentions_secret, model_of
 from service.settings.checking import Error, drop, get, put, validate
 from service.settings.references import Resolver, Source
-from service.settings.spelling import Path_, looks_secret, nearest, passwords_in
+from service.settings.spelling import Path_, nearest
 
 MOST_SHOWN = 40
 """Longer values are not repeated in a message (chosen)."""
@@ -48,7 +49,7 @@ class Subject:
 
     def is_secret(self, path: Path_, annotation: object) -> bool:
         name = next((part for part in reversed(path) if isinstance(part, str)), "")
-        return looks_secret(name) or mentions_secret(annotation)
+        return may_be_secret(name) or mentions_secret(annotation)
 
     def shown(self, path: Path_, source: Source) -> object:
         """The value at `path`, where it is a short scalar that stands in the file itself."""

@@ -15,8 +15,7 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-MASK = "***"
-"""What stands wherever a secret would be printed."""
+from service.secrets import MASK
 
 UNIT_ERROR = "unit"
 """Type of the pydantic error for text that is not a value of its unit; its context may have an `example`."""
