@@ -43,7 +43,7 @@ from service.ports import (
 )
 from service.run import Clock, Run
 from service.secrets import CREDENTIAL_HEADERS, MASK, comparable_name, looks_secret
-from service.settings import Duration, PluginSettings, Rate, Secret, Size, nearest
+from service.settings import Duration, PluginSettings, Rate, Secret, Size, listed, nearest, toml, toml_key
 from service.slots import Door, Slot
 
 __all__ = [
@@ -109,7 +109,10 @@ __all__ = [
     "Wrap",
     "comparable_name",
     "hookimpl",
+    "listed",
     "looks_secret",
     "nearest",
     "timestamp",
+    "toml",
+    "toml_key",
 ]

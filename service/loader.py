@@ -19,7 +19,7 @@ from service.errors import StartError
 from service.hooks import PROJECT, Hooks
 from service.registering import register
 from service.run import Run
-from service.settings import Instance, PluginSettings, Settings, nearest
+from service.settings import Instance, PluginSettings, Settings, nearest, toml, toml_key
 from service.sources import Source, find_sources
 from service.wiring import Providers, order_steps, wire
 
@@ -125,9 +125,9 @@ def _source_of(instance: Instance, sources: Mapping[str, Source], settings: Sett
         hint = f"; did you mean {guess!r}?" if guess else ""
         if instance.use == instance.name:
             path: tuple[str, ...] = ("plugins", instance.name)
-            fix = f"[plugins.{guess or 'NAME'}]"
+            fix = f"[plugins.{toml_key(guess or 'NAME')}]"
         else:
-            path, fix = ("plugins", instance.name, "use"), f'use = "{guess or "NAME"}"'
+            path, fix = ("plugins", instance.name, "use"), f"use = {toml(guess or 'NAME')}"
         settings.fault(
             path,
             f"there is no plugin called {instance.use!r} (looked: built in, installed{folders}){hint}",

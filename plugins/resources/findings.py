@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
-from service.api import nearest
-
-MAX_NAMES_SHOWN = 12
-
-_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+from service.api import listed as listed
+from service.api import nearest, toml, toml_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +26,7 @@ class Findings:
 
     def header(self, table: str) -> str:
         """The line above the settings of a table."""
-        return f"[plugins.{self.plugin}.table.{table if _BARE_KEY.fullmatch(table) else quoted(table)}]"
+        return f"[plugins.{self.plugin}.table.{toml_key(table)}]"
 
     def say(self, sentence: str) -> None:
         self.sentences.append(sentence)
@@ -56,15 +51,9 @@ class Findings:
 
 def quoted(name: str) -> str:
     """As TOML writes a text."""
-    return json.dumps(name, ensure_ascii=False)
+    return toml(name)
 
 
 def quoted_list(names: Iterable[str]) -> str:
     """As TOML writes a list of texts."""
-    return json.dumps(list(names), ensure_ascii=False)
-
-
-def listed(names: Collection[str]) -> str:
-    """`a, b, c`, cut where it would get long."""
-    shown = ", ".join(list(names)[:MAX_NAMES_SHOWN])
-    return f"{shown}, ..." if len(names) > MAX_NAMES_SHOWN else shown or "nothing"
+    return toml(list(names))

@@ -11,7 +11,7 @@
 from service.settings.models import PluginSettings, ServiceSettings
 from service.settings.settings import Instance, Settings, read
 from service.settings.showing import Difference, Effective, diff, json_schema
-from service.settings.spelling import nearest
+from service.settings.spelling import listed, nearest, toml, toml_key
 from service.settings.units import Duration, Rate, Secret, Size
 
 __all__ = [
@@ -27,6 +27,9 @@ __all__ = [
     "Size",
     "diff",
     "json_schema",
+    "listed",
     "nearest",
     "read",
+    "toml",
+    "toml_key",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime, time
 from difflib import get_close_matches
 
@@ -18,6 +18,7 @@ _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def toml_key(name: str) -> str:
+    """`name` as a key of TOML: in quotes only where it needs them."""
     return name if _BARE_KEY.fullmatch(name) else _quoted(name)
 
 
@@ -86,11 +87,12 @@ def there_are(names: Sequence[str]) -> str:
     return f"there {'is' if len(names) == 1 else 'are'} {listed(names)}"
 
 
-def listed(names: Sequence[str], *, most: int = 12) -> str:
-    """`a, b and c`; with more than `most`, the first of them and an ellipsis."""
+def listed(names: Iterable[str], *, most: int = 12) -> str:
+    """`a, b and c`, or `nothing`; with more than `most`, the first of them and an ellipsis."""
+    *others, last = names = list(names) or ["nothing"]
     if len(names) > most:
-        return ", ".join(names[:most]) + ", ..."
-    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
+        return f"{', '.join(names[:most])}, ..."
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def toml_pair(path: Path_, value: object) -> str:

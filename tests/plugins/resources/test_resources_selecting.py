@@ -31,12 +31,12 @@ def choose(catalogue, **settings):
 FAULTS = [
     (
         {"tables": ["user"]},
-        '[plugins.resources] tables names "user", which schema public lacks, it has orders, report, users; '
+        '[plugins.resources] tables names "user", which schema public lacks, it has orders, report and users; '
         'write tables = ["users"].',
     ),
     (
         {"tables": ["users", "xyzzy"]},
-        '[plugins.resources] tables names "xyzzy", which schema public lacks, it has orders, report, users; '
+        '[plugins.resources] tables names "xyzzy", which schema public lacks, it has orders, report and users; '
         'write tables = ["users"].',
     ),
     (
@@ -71,7 +71,7 @@ FAULTS = [
     (
         {"tables": ["users"], "table": {"users": {"hidden": ["zzz"]}}},
         '[plugins.resources.table.users] hidden names "zzz", which is no column of it; '
-        "it has id, email, password_hash, created_at, meta.",
+        "it has id, email, password_hash, created_at and meta.",
     ),
     (
         {"tables": ["users"], "table": {"users": {"fields": ["id", "emial"]}}},
@@ -83,7 +83,7 @@ FAULTS = [
     ),
     (
         {"tables": ["report"], "table": {"report": {"key": "m"}}},
-        '[plugins.resources.table.report] key names "m", which is no column of it; it has n, meta.',
+        '[plugins.resources.table.report] key names "m", which is no column of it; it has n and meta.',
     ),
     (
         {"tables": ["report"], "table": {"report": {"key": ["meta"]}}},
@@ -103,7 +103,7 @@ FAULTS = [
     ),
     (
         {"schema": "shopp", "tables": ["*"]},
-        '[plugins.resources] the database has no schema "shopp", it has public, shop; write schema = "shop".',
+        '[plugins.resources] the database has no schema "shopp", it has public and shop; write schema = "shop".',
     ),
 ]
 
@@ -192,7 +192,7 @@ def test_default_limit_never_is_over_the_largest(shop):
 
 def test_nothing_served_is_said_with_the_way_out(shop):
     assert choose(shop).sentences == (
-        "Schema public has nothing that is served, of orders, report, users; "
+        "Schema public has nothing that is served, of orders, report and users; "
         'write tables = ["*"], or other names, under [plugins.resources].',
     )
 
