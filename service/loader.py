@@ -153,6 +153,9 @@ def _plug(
     if (wrong := _wrong_module(module)) is not None:
         refuse(f"the plugin ({source.place}) has {wrong}")
         return None
+    route_model: type[PluginSettings] | None = getattr(module, "RouteSettings", None)
+    if instance.enabled:
+        settings.check_route_keys(instance.name, route_model or PluginSettings, run=run)  # which takes no key
     bound = settings.bind(instance.name, getattr(module, "Settings", PluginSettings), run=run)
     if bound is None or not instance.enabled:
         return None
@@ -167,7 +170,7 @@ def _plug(
     if faults := register(instance.name, plugin, manager):
         refuse(*faults)
         return None
-    return Plugged(instance.name, source, plugin, run, getattr(module, "RouteSettings", None), {})
+    return Plugged(instance.name, source, plugin, run, route_model, {})
 
 
 def _wrong_module(module: ModuleType) -> str | None:

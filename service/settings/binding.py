@@ -28,7 +28,10 @@ REFERENCES = {"env": "the variable {}", "file": "the file {}", "default": "the d
 
 
 class Binding(Generic[M]):
-    """One table for one model. `result` is the model, or None: then the report has the faults."""
+    """One table for one model. `result` is the model, or None: then the report has the faults.
+
+    Where the table is `partial`, others write into it too: what theirs may put right is no fault.
+    """
 
     def __init__(
         self,
@@ -39,6 +42,7 @@ class Binding(Generic[M]):
         report: Report,
         context: Mapping[str, object],
         also: Sequence[str] = (),
+        partial: bool = False,
     ) -> None:
         data = resolver.data(node, model)
         self._subject = Subject(
@@ -49,6 +53,8 @@ class Binding(Generic[M]):
         result, found = validate(model, self._subject.data, context)
         settled = resolver.settled
         errors = [error for error in found if error.path not in settled]
+        if partial:
+            errors = [error for error in errors if not self._subject.may_come_right(error)]
         misspelt = {
             (*error.path[:-1], self._subject.guess(error)) for error in errors if error.kind == "extra_forbidden"
         }

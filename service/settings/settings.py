@@ -107,6 +107,22 @@ class Settings:
         resolver = self._resolver()
         return Binding(table, model, resolver=resolver, report=self._report, context={"run": run}).result
 
+    def check_route_keys(self, instance: str, model: type[BaseModel], *, run: object) -> None:
+        """What is written for `instance` under [routes], each glob by itself, before it is known which routes there are
+        and what their authors give. So what is missing is no fault yet, nor what a rule over several keys says of some.
+        """
+        for _, node in self._tables("routes"):
+            key = node.entries.get(instance)
+            if key is not None:
+                Binding(
+                    _route_table(key, model),
+                    model,
+                    resolver=self._resolver(),
+                    report=self._report,
+                    context={"run": run},
+                    partial=True,
+                )
+
     def check_routes(self, names: Iterable[str], *, tolerated_prefixes: Iterable[str] = ()) -> None:
         """Every [routes."glob"] has to match one of `names`. It need not where it begins with a tolerated one, or where
         a plugin is off whose route it may mean."""

@@ -12,6 +12,7 @@ from service.settings.annotations import field_names, inside, mentions_secret, m
 from service.settings.checking import Error, drop, get, put, validate
 from service.settings.references import Resolver, Source
 from service.settings.spelling import Path_, nearest
+from service.settings.wording import OUR_WORDS
 
 MOST_SHOWN = 40
 """Longer values are not repeated in a message (chosen)."""
@@ -62,6 +63,16 @@ class Subject:
     def is_whole(self, path: Path_, source: Source) -> bool:
         """Whether what is at `path` was not looked up by itself, but as part of a list or table that was."""
         return source.reference is not None and path not in self.resolver.sources
+
+    def may_come_right(self, error: Error) -> bool:
+        """Whether keys that the table has elsewhere may make the error go away: one that is missing, or those that a
+        rule over several fields looks at. Lists are not merged, so what is wrong inside one stays wrong."""
+        if any(isinstance(part, int) for part in error.path):
+            return False
+        model, value = model_of(self.annotation(error.path)), get(self.data, error.path)
+        is_rule = model is not None and error.kind not in OUR_WORDS
+        is_whole = model is not None and isinstance(value, Mapping) and value.keys() >= field_names(model).keys()
+        return error.kind in ("missing", "crash") or (is_rule and not is_whole)
 
     def annotation(self, path: Path_) -> object:
         """The type of what is at `path`."""
