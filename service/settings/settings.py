@@ -162,10 +162,6 @@ class Settings:
         layer, written = self._written(path)
         self._report.warn(Fault(place_of(layer, written), written, message, fix))
 
-    def place(self, path: tuple[str, ...]) -> str:
-        """Where `path` was set, for a message: `config.toml:12`, `PEGBOARD__...` or `--set ...`."""
-        return place_of(*self._written(path)).text
-
     @property
     def faults(self) -> tuple[Fault, ...]:
         return self._report.faults
