@@ -61,8 +61,8 @@ class Load:
         self.stopping = asyncio.Event()
         self.warm = asyncio.Event()
 
-    async def kept_alive(self) -> None:
-        """Requests one after another on a connection, and a new one when the service closes it."""
+    async def client(self, path: str, *, keeps_alive: bool) -> None:
+        """Requests one after another, on one connection until the service closes it or each on its own."""
         while not self.stopping.is_set():
             try:
                 reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
@@ -70,21 +70,8 @@ class Load:
                 self.seen["refused"] += 1
                 return
             try:
-                while not self.stopping.is_set() and await self.ask(reader, writer, "/slow"):
+                while not self.stopping.is_set() and await self.ask(reader, writer, path) and keeps_alive:
                     pass
-            finally:
-                writer.close()
-
-    async def fresh(self) -> None:
-        """A connection for each request."""
-        while not self.stopping.is_set():
-            try:
-                reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-            except ConnectionError:
-                self.seen["refused"] += 1
-                return
-            try:
-                await self.ask(reader, writer, "/quick")
             finally:
                 writer.close()
 
@@ -133,8 +120,8 @@ async def test_sigterm_under_load_drops_nothing(tmp_path: Path, number: signal.S
             while not (match := re.search(rb"127\.0\.0\.1:(\d+)", await process.stdout.readline())):
                 pass
             load = Load(int(match[1]))
-            clients = [asyncio.create_task(load.kept_alive()) for _ in range(KEPT_ALIVE)]
-            clients += [asyncio.create_task(load.fresh()) for _ in range(FRESH)]
+            clients = [asyncio.create_task(load.client("/slow", keeps_alive=True)) for _ in range(KEPT_ALIVE)]
+            clients += [asyncio.create_task(load.client("/quick", keeps_alive=False)) for _ in range(FRESH)]
             await load.warm.wait()
             process.send_signal(number)
             out = (await process.stdout.read()).decode()
