@@ -43,7 +43,7 @@ from service.ports import (
 )
 from service.run import Clock, Run
 from service.secrets import CREDENTIAL_HEADERS, MASK, comparable_name, looks_secret
-from service.settings import Duration, PluginSettings, Rate, Secret, Size, listed, nearest, toml, toml_key
+from service.settings import Duration, PluginSettings, Rate, Secret, Size, Unique, listed, nearest, toml, toml_key
 from service.slots import Door, Slot
 
 __all__ = [
@@ -105,6 +105,7 @@ __all__ = [
     "Transaction",
     "Unauthenticated",
     "Unavailable",
+    "Unique",
     "UnsupportedMediaType",
     "Wrap",
     "comparable_name",

@@ -107,7 +107,7 @@ async def household(loaded: Loaded) -> AsyncIterator[Mapping[str, object]]:
         yielded: dict[str, object] = {}
         for name, enter in loaded.hook("household").items():
             plugged = loaded[name]
-            yielded[name] = await _enter(stack, plugged, "household", enter(run=plugged.run))
+            yielded[name] = await _enter(stack, plugged, "household", enter(run=plugged.run), loaded.settings)
         yield yielded
 
 
@@ -128,7 +128,9 @@ async def build(loaded: Loaded, *, tasks: Tasks) -> AsyncIterator[Application]:
             app.freeze()
             await app.startup()
             stack.push_async_callback(app.cleanup)
-            state.declare(routes, _probes(loaded))
+            probes = _probes(loaded)
+            loaded.settings.close_report()
+            state.declare(routes, probes)
             yield Application(app, table, tuple(plans), state, loaded)
         finally:
             await tasks.end()  # before plugins close: what runs may use what they have opened
@@ -154,7 +156,7 @@ async def _open(stack: AsyncExitStack, loaded: Loaded, state: State, announcer: 
                 provides=getattr(plugin, "provides", ()),
                 providers=plugged.providers,
             )
-            await _enter(stack, plugged, "lifespan", enter(ports=ports))
+            await _enter(stack, plugged, "lifespan", enter(ports=ports), loaded.settings)
         for key in getattr(plugin, "provides", ()):
             if plugged.name not in [owner for owner, _ in shelf.get(key.name, ())]:
                 raise PluginError(
@@ -163,15 +165,22 @@ async def _open(stack: AsyncExitStack, loaded: Loaded, state: State, announcer: 
                 )
 
 
-async def _enter(stack: AsyncExitStack, plugged: Plugged, hook: str, context: object) -> object:
-    """Enter what a hook returned; what it raises on the way out is logged, so that the others still close."""
+async def _enter(stack: AsyncExitStack, plugged: Plugged, hook: str, context: object, settings: Settings) -> object:
+    """Enter what a hook returned; what it raises on the way out is logged, so that the others still close.
+
+    Raises SettingsError for the faults that it told by `run.fault`, also where it gave up after them.
+    """
     if not isinstance(context, AbstractAsyncContextManager):
         raise PluginError(
             f"plugin {plugged.name}: its hook {hook} returns {type(context).__name__}; "
             "return an async context manager (contextlib.asynccontextmanager)."
         )
-    with blame(plugged.name, f"hook {hook}"):
-        entered: object = await context.__aenter__()
+    try:
+        with blame(plugged.name, f"hook {hook}"):
+            entered: object = await context.__aenter__()
+    except PluginError:
+        settings.raise_faults()
+        raise
 
     async def leave() -> None:
         try:
@@ -180,6 +189,7 @@ async def _enter(stack: AsyncExitStack, plugged: Plugged, hook: str, context: ob
             log.exception("Plugin %s failed to close what its hook %s had opened.", plugged.name, hook)
 
     stack.push_async_callback(leave)
+    settings.raise_faults()
     return entered
 
 

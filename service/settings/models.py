@@ -5,6 +5,7 @@ A setting has its TOML key's name, a type that carries the unit, and a docstring
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -25,6 +26,11 @@ class PluginSettings(BaseModel):
         use_attribute_docstrings=True,
         validate_default=False,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Unique:
+    """Marks a text of which each instance of a plugin needs one of its own: `path: Annotated[str, Unique()] = ""`."""
 
 
 def _not_zero(duration: Duration) -> Duration:
