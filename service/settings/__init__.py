@@ -1,11 +1,10 @@
 """Settings: TOML, then the environment, then typed models; all faults in one report.
 
 - `units.py` Duration, Size, Rate, Secret · `models.py` PluginSettings, ServiceSettings
-- `reading.py` the file · `positions.py` its lines · `environments.py` [env.NAME] · `outside.py` variables, `--set`
+- `reading.py` the file · `environments.py` [env.NAME] · `outside.py` variables, `--set` · `positions.py` places in each
 - `merging.py` layers on top of each other · `references.py` `{ env = }`, `{ file = }`
 - `annotations.py`, `checking.py`, `binding.py` tables to models
-- `subject.py`, `wording.py`, `remedies.py`, `fixing.py`, `telling.py`, `reporting.py` faults: where, what, the line to
-  write
+- `subject.py`, `wording.py`, `remedies.py`, `fixing.py`, `reporting.py` faults: where, what, the line to write
 - `settings.py` all of it together · `showing.py` effective values, differences, JSON Schema
 """
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from service.errors import SettingsError
 from service.secrets import may_be_secret
-from service.settings.positions import Document
-from service.settings.reporting import Fault, Place
+from service.settings.positions import Document, Layer, Place
+from service.settings.reporting import Fault
 from service.settings.spelling import printable, toml
 
 SIZE_LIMIT_BYTES = 4 * 1024 * 1024
@@ -116,8 +116,8 @@ def syntax_fault(document: Document, error: str) -> Fault:
         reason, way_out = "Unclosed inline table", dict(_WAYS_OUT)["Unclosed inline table"]
     shown, fix = _shown_and_fixed(document.text, line, reason)
     verb = "remove" if reason.startswith(_TWICE) and fix else "write"
-    place = Place(f"{document.path}:{line}:{column}" if where and where[1] else f"{document.path}:{line}", line, column)
-    return Fault(place, (), f"{way_out}{shown}", fix, verb)
+    layer = Layer(f"{document.path}:{line}:{column}" if where and where[1] else f"{document.path}:{line}")
+    return Fault(Place(layer), f"{way_out}{shown}", fix, verb)
 
 
 def _is_open_inline(text: str, number: int) -> bool:

@@ -95,6 +95,13 @@ def listed(names: Iterable[str], *, most: int = 12) -> str:
     return f"{', '.join(others)} and {last}" if others else last
 
 
+def pair_of(path: Path_) -> Path_:
+    """Of the pair `key = value` that `path` is in: itself, or for an item that of its list."""
+    while path and isinstance(path[-1], int):
+        path = path[:-1]
+    return path
+
+
 def toml_pair(path: Path_, value: object) -> str:
     """`key = value`, the key being the last of `path` that is one."""
     key = next((part for part in reversed(path) if isinstance(part, str)), "value")
