@@ -4,7 +4,7 @@
 - `reading.py` the file · `environments.py` [env.NAME] · `outside.py` variables, `--set` · `positions.py` places in each
 - `merging.py` layers on top of each other · `references.py` `{ env = }`, `{ file = }`
 - `annotations.py`, `checking.py`, `binding.py` tables to models
-- `subject.py`, `wording.py`, `remedies.py`, `fixing.py`, `reporting.py` faults: where, what, the line to write
+- `wording.py`, `remedies.py`, `fixing.py`, `reporting.py` faults: where, what, the line to write
 - `settings.py` all of it together · `showing.py` effective values, differences, JSON Schema
 """
 

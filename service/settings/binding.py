@@ -18,10 +18,9 @@ from service.settings.checking import Error, validate
 from service.settings.fixing import line_for, line_renamed, removal_for, secret_reference
 from service.settings.merging import Node
 from service.settings.references import Resolver, Source
-from service.settings.remedies import remedy, renaming
+from service.settings.remedies import Subject, remedy, renaming
 from service.settings.reporting import Fault, Report
 from service.settings.spelling import Path_, pair_of, there_are
-from service.settings.subject import Subject
 from service.settings.wording import OUR_WORDS, sentence
 
 M = TypeVar("M", bound=BaseModel)
