@@ -42,7 +42,8 @@ from service.ports import (
     Transaction,
 )
 from service.run import Clock, Run
-from service.settings import Duration, PluginSettings, Rate, Secret, Size, nearest
+from service.secrets import CREDENTIAL_HEADERS, MASK, comparable_name, looks_secret
+from service.settings import Duration, PluginSettings, Rate, Secret, Size, Unique, listed, nearest, toml, toml_key
 from service.slots import Door, Slot
 
 __all__ = [
@@ -51,7 +52,9 @@ __all__ = [
     "CHANGES",
     "CLIENT",
     "CLIENT_CLOSED_REQUEST",
+    "CREDENTIAL_HEADERS",
     "DATABASE",
+    "MASK",
     "PRINCIPAL",
     "REQUEST_ID",
     "SERVING",
@@ -102,9 +105,15 @@ __all__ = [
     "Transaction",
     "Unauthenticated",
     "Unavailable",
+    "Unique",
     "UnsupportedMediaType",
     "Wrap",
+    "comparable_name",
     "hookimpl",
+    "listed",
+    "looks_secret",
     "nearest",
     "timestamp",
+    "toml",
+    "toml_key",
 ]

@@ -39,6 +39,7 @@ from service.errors import (
     Unavailable,
     UriTooLong,
 )
+from service.pipeline import CUT_OFF
 from service.settings import Limits, Timeouts
 from service.table import Table
 from service.trip import BODY_AWAITED, DEADLINE, LATE_BODY
@@ -170,6 +171,16 @@ class Connection(RequestHandler):
             await asyncio.wait({self._serving})
         self.force_close()  # which sends what is buffered first
         await self._gone.wait()
+
+    def cut(self) -> asyncio.Task[None] | None:
+        """End what is being served, which tells its client, and a head that has begun; what is to be waited for."""
+        if self._serving is None or self._serving.done():
+            return None
+        if self._head_bytes and self._waiter is not None and not self._waiter.done():
+            self._refuse(Unavailable(CUT_OFF, headers={"Retry-After": str(COME_BACK_S)}))
+        else:
+            self._serving.cancel()
+        return self._serving
 
     # --- what arrives
 
@@ -403,16 +414,14 @@ class Front(web.Server):
         await asyncio.gather(*[connection.end() for connection in self._made()])
 
     async def cut(self, *, within_s: float) -> None:
-        """Cancel every handler and close without sending what is left. Those that ignore it are left behind."""
-        serving = {each._serving for each in self._made() if each._serving is not None and not each._serving.done()}
-        for task in serving:
-            task.cancel()
+        """Cancel every handler, which tells its client, and close. Those that ignore it are left behind."""
+        serving = {task for connection in self._made() if (task := connection.cut()) is not None}
         if serving:
             _, stubborn = await asyncio.wait(serving, timeout=within_s)
             if stubborn:
                 log.error("Requests that ignore their cancellation are left behind: %d.", len(stubborn))
-        for transport in tuple(self._connections.values()):
-            transport.abort()
+        for connection in self._made():
+            connection.force_close()
 
     def _made(self) -> list[Connection]:
         return cast("list[Connection]", self.connections)

@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from itertools import pairwise, permutations
 from types import SimpleNamespace
-from typing import Any
+from typing import Annotated, Any
 
 import pluggy
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.api import DATABASE, PluginSettings, PortKey, Ports, Route, Run, hookimpl
+from service.api import DATABASE, PluginSettings, PortKey, Ports, Route, Run, Unique, hookimpl
 from service.errors import SettingsError
 from service.wiring import Cycle, arrange
 
@@ -28,6 +28,36 @@ def made(**attributes: object) -> Any:
 
 def on(*names: str) -> str:
     return "".join(f"[plugins.{name}]\nenabled = true\n" for name in names)
+
+
+# --- several instances of one plugin
+
+
+class Settings(PluginSettings):
+    path: Annotated[str, Unique()] = ""
+    colour: str = "red"
+
+
+ROOMS = {"room": SimpleNamespace(Settings=Settings, Plugin=type("Plugin", (), {}))}
+
+
+def test_instances_that_share_what_is_unique_are_each_told_what_to_write(house: Any) -> None:
+    config = on("north").replace("enabled", "use = 'room'\nenabled") + on("room")
+    config += "[plugins.south]\nuse = 'room'\npath = ''\nenabled = true\n"
+    assert house.report(config, ROOMS) == (
+        "config.toml:1  plugins.north.path: is that of [plugins.room] too, and each instance needs one of its own\n"
+        '    write: path = "north"\n\n'
+        "config.toml:8  plugins.south.path: is that of [plugins.room] too, and each instance needs one of its own\n"
+        '    write: path = "south"\n\n2 faults.'
+    )
+
+
+def test_instances_may_share_what_is_not_unique_and_what_another_plugin_or_one_that_is_off_has(house: Any) -> None:
+    others = {"hall": SimpleNamespace(Settings=Settings, Plugin=type("Plugin", (), {}))}
+    config = on("room", "hall") + "[plugins.off]\nuse = 'room'\n"
+    config += "[plugins.north]\nuse = 'room'\npath = 'north'\nenabled = true\n"
+    loaded = house.load(config, ROOMS | others)
+    assert [plugged.name for plugged in loaded.plugins] == ["room", "hall", "north"]
 
 
 # --- faults of one plugin
@@ -291,7 +321,7 @@ def test_used_port_that_nobody_provides_is_none(house: Any) -> None:
 def test_port_that_several_provide_has_to_be_chosen(house: Any) -> None:
     modules = {"a": made(provides=(CACHE,)), "b": made(provides=(CACHE,)), "user": made(requires=(CACHE,))}
     report = house.report(on("a", "b", "user"), modules)
-    assert 'plugins.user: several plugins provide the port cache: a, b\n    write: ports = { cache = "a" }' in report
+    assert 'plugins.user: several plugins provide the port cache: a and b\n    write: ports = { cache = "a" }' in report
     loaded = house.load(on("a", "b", "user") + 'ports = { cache = "b" }', modules)
     assert loaded["user"].providers == {"cache": ("b",)}
 
@@ -329,7 +359,7 @@ def test_ports_that_name_nonsense_are_a_fault(house: Any, ports: str, said: str,
 
 def test_ports_of_a_plugin_that_takes_none_are_a_fault(house: Any) -> None:
     report = house.report(on("user") + 'ports = { cache = "a" }', {"user": made()})
-    assert report.endswith("a port called 'cache'; of others it takes none\n    write: ports = {}")
+    assert report.endswith("a port called 'cache'; of others it takes nothing\n    write: ports = {}")
 
 
 def test_plugins_that_require_each_other_are_a_fault_that_shows_the_circle(house: Any) -> None:
