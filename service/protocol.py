@@ -97,6 +97,7 @@ class Connection(RequestHandler):
         "_is_open",
         "_is_refused",
         "_loose_bytes",
+        "_most_bytes",
         "_serving",
         "_silence_s",
     )
@@ -116,12 +117,14 @@ class Connection(RequestHandler):
         self._gone = asyncio.Event()
         self._serving: asyncio.Task[None] | None = None
         self._is_open = False
-        """A head or a body has begun, or may have, and has not ended."""
+        """A head or a body has begun and has not ended."""
         self._begun_at: float | None = None
-        """When the head began that is arriving; set in doubt too, where bytes followed on a request."""
+        """When the head began that is arriving."""
         self._head_bytes = 0
-        """How much of it is there; 0 in doubt, when these are what came with the end of a request:"""
+        """How much of it is there."""
         self._loose_bytes = 0
+        """How much came with the end of a request, so that it may hold the beginning of a head."""
+        self._most_bytes = front.head_bytes
         self._body: StreamReader | None = None
         """The body that is arriving."""
         self._body_until = math.inf
@@ -186,54 +189,53 @@ class Connection(RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         known = self._request_count
-        super().data_received(data)
-        if (
-            self._request_count - known == 1
-            and not self._is_open
-            and self._messages[-1][1] is EMPTY_PAYLOAD
-            and data.endswith(_HEAD_END)
-            and len(data) <= self._front.head_bytes
-        ):
-            return  # one whole request without a body and nothing else, as nearly always
+        RequestHandler.data_received(self, data)  # super() costs a tenth of a microsecond
+        if not self._is_open and self._loose_bytes + len(data) <= self._most_bytes:
+            if data.endswith(_HEAD_END):
+                self._loose_bytes = 0
+                return  # whole heads and nothing else, as nearly always; a body is met when its request is made
+            if not data or (self._messages and self._messages[-1][1].is_eof()):
+                self._loose_bytes += len(data)
+                return  # and whole bodies, or nothing: aiohttp resumes reading so
         if not self._is_refused and not self._upgraded:
             self._follow(data, self._request_count - known)
 
     def _follow(self, data: bytes, completed: int) -> None:
         """Keep track of heads and bodies that arrive in pieces. `data` has completed so many heads."""
-        front, before = self._front, self._body
+        queued = len(self._messages) - completed
+        before = self._messages[queued - 1][1] if queued else self._body
+        if before is EMPTY_PAYLOAD:
+            before = None
         if before is not None:
             self._bound(before)
             if completed and not before.is_eof() and isinstance(fault := self._messages[-1][0], _ErrInfo):
                 before.set_exception(web.RequestPayloadError(fault.message))  # it is broken, and aiohttp keeps quiet
-        if completed and self._head_bytes + self._loose_bytes + len(data) > front.head_bytes:
+        if completed and self._head_bytes + self._loose_bytes + len(data) > self._most_bytes:
             self._measure(completed)
         last = self._messages[-1][1] if self._messages else before
         if last is not None and not last.is_eof():
             self.meet(last)
-        elif completed and last is EMPTY_PAYLOAD and data.endswith(_HEAD_END):
-            self._begin(None)
         elif completed or before is not None:
-            self._begin(front.now(), loose_bytes=len(data))
+            self._rest(loose_bytes=len(data))
         elif self._head_bytes or data.lstrip(b"\r\n"):
             if not self._head_bytes:
-                self._begun_at = front.now()
+                self._begun_at, self._is_open = self._front.now(), True
             self._head_bytes += len(data)
-            if self._head_bytes > front.head_bytes:
-                self._refuse(front.head_too_large())
-        self._is_open = self._body is not None or self._begun_at is not None
+            if self._head_bytes > self._most_bytes:
+                self._refuse(self._front.head_too_large())
 
-    def _begin(self, at: float | None, *, loose_bytes: int = 0) -> None:
+    def _rest(self, *, loose_bytes: int = 0) -> None:
         """Wait for another head, which may have begun with some of the last bytes."""
-        self._body = None
-        self._begun_at, self._head_bytes, self._loose_bytes = at, 0, loose_bytes
+        self._body, self._begun_at, self._is_open = None, None, False
+        self._head_bytes, self._loose_bytes = 0, loose_bytes
 
     def meet(self, body: StreamReader) -> None:
-        """Look after a body, unless it is looked after."""
+        """Look after the body of a request, unless it is looked after."""
         if body is self._body:
             return
         self._bound(body)
         if not body.is_eof():
-            self._begin(None)
+            self._rest()
             self._body, self._body_until, self._is_open = body, self._front.now() + self._front.body_s, True
             body._timer = Wait(self)
 
@@ -246,7 +248,7 @@ class Connection(RequestHandler):
         """Refuse the first of the newest heads that is too large, and drop what followed on it."""
         for place in range(len(self._messages) - completed, len(self._messages)):
             message, _ = self._messages[place]
-            if not isinstance(message, _ErrInfo) and _size(message) > self._front.head_bytes:
+            if not isinstance(message, _ErrInfo) and _size(message) > self._most_bytes:
                 while len(self._messages) > place:
                     self._messages.pop()
                 self._refuse(self._front.head_too_large())
@@ -268,11 +270,14 @@ class Connection(RequestHandler):
             if body is not None and now_s >= self._body_until and not body.is_eof() and body.exception() is None:
                 body.set_exception(RequestTimeout(LATE_BODY))
             return
-        if self._begun_at is not None and now_s >= self._begun_at + self._front.header_s:
+        if self._begun_at is None:
+            if self._loose_bytes:
+                self._begun_at, self._is_open = now_s, True
+        elif now_s >= self._begun_at + self._front.header_s:
             if self._head_bytes or self._has_begun():
                 self._refuse(RequestTimeout("The head of the request did not arrive in time."))
                 return
-            self._begun_at, self._is_open = None, False
+            self._rest()
         if self._idle_count != self._request_count:
             self._idle_count, self._idle_at = self._request_count, now_s
         elif not self._head_bytes and now_s >= self._idle_at + (
@@ -281,7 +286,7 @@ class Connection(RequestHandler):
             self.force_close()
 
     def _has_begun(self) -> bool:
-        """True if the parser holds the beginning of a head. It is of no use afterwards then."""
+        """True if the parser holds the beginning of a head, and is of no use any more."""
         try:
             return self._parser is not None and self._parser.feed_eof() is not None
         except Exception:
@@ -439,7 +444,7 @@ class Front(web.Server):
         if message is ERROR:
             message = MALFORMED
         if payload is not EMPTY_PAYLOAD:
-            cast(Connection, protocol).meet(payload)
+            protocol.meet(payload)  # type: ignore[attr-defined] # a Connection
         return web.Request(
             message, payload, protocol, writer, task, self._running_loop, client_max_size=self.body_bytes
         )

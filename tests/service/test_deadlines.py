@@ -92,7 +92,10 @@ def test_slow_head_gets_408_and_one_exchange(
                 time.reach(5.0, house)
                 await arrived(house, peer, HALF)
             start_s = time.now_s
-            await house.until(lambda: house.front.connections[0]._begun_at is not None)
+            (connection,) = house.front.connections
+            await house.until(lambda: bool(connection._head_bytes or connection._loose_bytes))
+            await house.until(lambda: connection._waiter is not None)
+            time.reach(start_s, house)
             time.reach(start_s + 9.9, house)
             await asyncio.sleep(0.01)
             assert len(house.exchanges) == count
@@ -477,6 +480,25 @@ async def test_head_that_never_ends_does_not_hold_the_end_longer_than_its_deadli
         time.reach(10.0, house)
         assert (await peer.reply()).status == 408
         await ending
+
+
+def test_head_that_has_begun_is_told_when_the_end_waits_no_longer(
+    on_loop: Any, serving: Any, placed: Any, time: Time
+) -> None:
+    async def scenario() -> None:
+        async with serving(placed("/", ok), now=time) as house:
+            peer, idle = await house.connect(), await house.connect()
+            await house.until(lambda: len(house.front.connections) == 2)
+            peer.write(GET[:10])
+            await house.until(lambda: any(each._head_bytes for each in house.front.connections))
+            await house.front.cut(within_s=5.0)
+            reply = await peer.reply()
+            assert (reply.status, reply.error["code"]) == (503, "SERVICE_UNAVAILABLE")
+            assert (reply.header("Connection"), reply.header("Retry-After")) == ("close", "1")
+            assert await peer.rest() == await idle.rest() == b""
+            assert [exchange.status for exchange in await house.told()] == [503]
+
+    on_loop(scenario)
 
 
 async def test_checks_come_before_the_body_is_waited_for(serving: Any, placed: Any, time: Time) -> None:
