@@ -100,6 +100,7 @@ class Connection(RequestHandler):
         "_most_bytes",
         "_serving",
         "_silence_s",
+        "_too_large",
     )
 
     def __init__(self, front: Front, loop: asyncio.AbstractEventLoop) -> None:
@@ -128,6 +129,7 @@ class Connection(RequestHandler):
         self._body: StreamReader | None = None
         """The body that is arriving."""
         self._body_until = math.inf
+        self._too_large: StreamReader | None = None
         self._idle_at = 0.0
         """Since when no request is there, as far as was seen."""
         self._idle_count = 0
@@ -190,13 +192,13 @@ class Connection(RequestHandler):
     def data_received(self, data: bytes) -> None:
         known = self._request_count
         RequestHandler.data_received(self, data)  # super() costs a tenth of a microsecond
-        if not self._is_open and self._loose_bytes + len(data) <= self._most_bytes:
+        if not self._is_open and len(self._messages) < 2 and self._loose_bytes + len(data) <= self._most_bytes:
             if data.endswith(_HEAD_END):
                 self._loose_bytes = 0
-                return  # whole heads and nothing else, as nearly always; a body is met when its request is made
+                return  # one whole head and nothing else, as nearly always; a body is met when its request is made
             if not data or (self._messages and self._messages[-1][1].is_eof()):
                 self._loose_bytes += len(data)
-                return  # and whole bodies, or nothing: aiohttp resumes reading so
+                return  # and a whole body; or nothing, which is how aiohttp resumes reading
         if not self._is_refused and not self._upgraded:
             self._follow(data, self._request_count - known)
 
@@ -240,8 +242,9 @@ class Connection(RequestHandler):
             body._timer = Wait(self)
 
     def _bound(self, body: StreamReader) -> None:
-        """Let whoever reads a body that is too large know."""
-        if body.total_bytes > self._front.body_bytes and body.exception() is None:
+        """Let whoever reads a body that is too large know, once: what is left may be read for nobody afterwards."""
+        if body.total_bytes > self._front.body_bytes and body is not self._too_large and body.exception() is None:
+            self._too_large = body
             body.set_exception(PayloadTooLarge.over(self._front.body_bytes))
 
     def _measure(self, completed: int) -> None:

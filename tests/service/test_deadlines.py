@@ -130,6 +130,22 @@ async def test_head_may_come_in_pieces_and_late_on_a_kept_connection(serving: An
         assert [exchange.status for exchange in await house.told(3)] == [200] * 3
 
 
+async def test_head_is_timed_from_its_own_first_byte(serving: Any, placed: Any, time: Time) -> None:
+    async with serving(placed("/", ok), placed("/", echo, method="POST", name="post"), now=time) as house:
+        peer = await house.connect()
+        peer.write(POST + b"abcd")  # which another head may have followed on
+        assert (await peer.reply()).status == 200
+        await house.until(lambda: house.front.connections[0]._waiter is not None)
+        time.reach(1.0, house)
+        time.now_s = 9.0
+        await arrived(house, peer, HALF)
+        time.reach(18.9, house)
+        await asyncio.sleep(0.01)
+        assert len(house.exchanges) == 1
+        time.reach(19.0, house)
+        assert (await peer.reply()).status == 408
+
+
 @pytest.mark.parametrize("raw", [b"", b"\r\n", b"\r\n\r\n\r\n"])
 def test_connection_that_sends_nothing_is_closed_in_silence(
     on_loop: Any, serving: Any, placed: Any, time: Time, raw: bytes

@@ -155,6 +155,25 @@ def test_client_that_sends_far_too_much_sees_why(on_loop: Any, serving: Any, pla
     on_loop(scenario)
 
 
+def test_head_without_an_end_is_refused_once_it_is_too_large(on_loop: Any, serving: Any, placed: Any) -> None:
+    async def scenario() -> None:
+        async with serving(placed("/", ok)) as house:
+            for before in (b"", target(10)):
+                peer = await house.connect()
+                peer.write(before)
+                if before:
+                    assert (await peer.reply()).status == 200
+                raw = head(HEADERS)[:-2] + b"X-A: a"
+                for at in range(0, len(raw), 1_000):
+                    peer.write(raw[at : at + 1_000])
+                    await asyncio.sleep(0.001)
+                assert (await peer.reply()).status == 431
+                assert await peer.rest() == b""
+            await house.told(3)
+
+    on_loop(scenario)
+
+
 async def test_settings_say_how_large(serving: Any, placed: Any) -> None:
     async with serving(placed("/", ok), limits={"line": "1KiB", "headers": "2KiB"}) as house:
         for raw, status in (
@@ -286,17 +305,26 @@ def test_handler_that_never_reads_a_large_body_is_not_harmed(on_loop: Any, servi
     on_loop(scenario)
 
 
-async def test_client_that_goes_on_sending_sees_why(serving: Any, placed: Any) -> None:
+def test_client_that_goes_on_sending_sees_why(on_loop: Any, serving: Any, placed: Any) -> None:
     async def handler(request: web.Request) -> Answer:
         return Answer.json(await by_any(request))
 
-    async with serving(placed("/", handler, method="POST"), body_limit=1_000) as house:
-        peer = await house.connect()
-        peer.write(CHUNKED + b"\r\n" + chunk(b"x" * 0xFFFF) * 40 + b"0\r\n\r\n")
-        await peer.writer.drain()
-        reply = await peer.reply()
-        assert (reply.status, reply.header("Connection")) == (413, "close")
-        assert await peer.rest() == b""  # at once: the rest was read, so that no reset overtakes the answer
+    async def scenario() -> None:
+        async with serving(placed("/", handler, method="POST"), body_limit=1_000) as house:
+            peer = await house.connect()
+            peer.write(CHUNKED + b"\r\n" + chunk(b"x" * 0xFFFF) * 20)
+            await peer.writer.drain()
+            reply = await peer.reply()
+            assert (reply.status, reply.header("Connection")) == (413, "close")
+            await house.told()
+            peer.write(chunk(b"x" * 0xFFFF) * 20)
+            await peer.writer.drain()
+            await asyncio.sleep(0.02)
+            assert house.front.connections  # it is read, so that no reset overtakes the answer
+            peer.write(b"0\r\n\r\n")
+            assert await peer.reader.read() == b""
+
+    on_loop(scenario)
 
 
 async def test_what_is_packed_is_not_unpacked_for_nobody(serving: Any, placed: Any) -> None:
@@ -311,8 +339,33 @@ async def test_what_is_packed_is_not_unpacked_for_nobody(serving: Any, placed: A
         peer = await house.connect()
         peer.write(CHUNKED + b"Content-Encoding: gzip\r\n\r\n" + chunk(bomb) + b"0\r\n\r\n")
         assert (await peer.reply()).status == 413
+        await house.told()
         await asyncio.sleep(0.05)
+        assert house.front.connections
         assert bodies[0].total_bytes < 2_000_000
+
+
+@pytest.mark.parametrize("broken", [False, True])
+@pytest.mark.parametrize("pieces", [0, 9])
+async def test_body_whose_pieces_come_before_its_request_is_handled_is_no_head(
+    serving: Any, placed: Any, broken: bool, pieces: int
+) -> None:
+    async def handler(request: web.Request) -> Answer:
+        return Answer.json(await by_any(request))
+
+    async with serving(placed("/", handler, method="POST"), body_limit=100_000) as house:
+        peer = await house.connect()
+        await house.until(lambda: bool(house.front.connections) and house.front.connections[0]._waiter is not None)
+        (connection,) = house.front.connections
+        connection.data_received(CHUNKED + b"\r\n")  # as a loop does that reads until there is no more
+        for _ in range(pieces):
+            connection.data_received(chunk(b"x" * 10_000))
+        connection.data_received(b"zz\r\n" if broken else b"0\r\n\r\n")
+        reply = await peer.reply()
+        assert (reply.status, reply.body) == (400, reply.body) if broken else (200, b"%d" % (pieces * 10_000))
+        (exchange,) = await house.told()
+        assert (exchange.method, exchange.failure) == ("POST", None)
+        peer.leave()
 
 
 # --- connections
