@@ -18,7 +18,7 @@ import plugins as own_plugins
 from service.api import Answer, Change, Check, Exchange, Finish, MountedRoute, Release, Route, Slot, Wrap, hookimpl
 from service.hooks import PROJECT, Hooks
 from service.loader import Loaded
-from service.registering import SPECS
+from service.specs import SPECS
 
 TESTS = Path(__file__).parents[1]
 BUILT_IN = sorted(module.name for module in pkgutil.iter_modules(own_plugins.__path__))
