@@ -19,6 +19,7 @@ COMMANDS: Final = {
     "run": "service.cli.run:run",
     "check": "service.cli.check:check",
     "config": "service.cli.config:config",
+    "plugin": "service.cli.plugin:plugin",
     "plugins": "service.cli.plugins:plugins",
     "routes": "service.cli.routes:routes",
     "init": "service.cli.init:init",
