@@ -11,8 +11,8 @@ it, ask the same service with the fixture `client`.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,16 +20,17 @@ from typing import Any, ClassVar
 import orjson
 import pytest
 import pytest_asyncio
-from aiohttp import ClientTimeout
 from jsonschema import Draft202012Validator
 
-from service.api import Answer, PluginError, PluginSettings, Ports, Route, Secret, hookimpl
+from service.api import PluginError, PluginSettings, Ports, Secret, hookimpl
 from service.errors import SettingsError
 from service.loader import Loaded
 from service.settings import json_schema
 from service.settings.annotations import as_data, every_field
 from service.settings.models import RESERVED
+from service.testing.apart import look
 from service.testing.documents import shown, unknown_keys
+from service.testing.glimpse import Neighbour, ask_every_route
 from service.testing.held import leaving
 from service.testing.service import MakeService, Service, merged
 from service.testing.unhooked import unhooked
@@ -37,23 +38,6 @@ from service.testing.unhooked import unhooked
 WriteConfig = Callable[[Mapping[str, Any]], Path]
 
 SABOTAGED = "the contract fails this start on purpose"
-
-PATIENCE = ClientTimeout(total=5)
-"""For a route that answers when it likes; the contract asks how, not what."""
-
-
-class Neighbour:
-    """What is served beside the plugin: something for its steps to stand around."""
-
-    class Plugin:
-        @hookimpl
-        def routes(self) -> Iterable[Route]:
-            yield Route("GET", "neighbour", self._answer, name="neighbour.list")
-            yield Route("GET", "neighbour/{id}", self._answer, name="neighbour.read")
-            yield Route("POST", "neighbour", self._answer, name="neighbour.create")
-
-        def _answer(self, request: object) -> Answer:
-            return Answer.json({})
 
 
 class Saboteur:
@@ -166,19 +150,27 @@ class PluginContract:
 
     @pytest.mark.asyncio
     async def test_off_leaves_no_route_no_header_no_probe_and_no_import(
-        self, write_config: WriteConfig, environ: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
+        self, write_config: WriteConfig, environ: Mapping[str, str], tmp_path: Path
     ) -> None:
-        """A service where it is off is one without it, also in a process where it was on before."""
-        async with self._serving(write_config({"plugins": self._others()}), environ) as service:
-            expected = await _glimpse(service)
-        async with self._serving(write_config(self._tables()), environ) as service:
-            code = service.application.loaded[self.plugin].source.load().__name__
-            await _glimpse(service)
-        for name in [name for name in sys.modules if _is_inside(name, code)]:
-            monkeypatch.delitem(sys.modules, name)
-        async with self._serving(write_config(merged(self._tables(), self._off())), environ) as service:
-            assert await _glimpse(service) == expected
-        assert [name for name in sys.modules if _is_inside(name, code)] == [], "imported while it is off"
+        """A service where it is off is one without it, also where it was on before. Beside it are those that it needs,
+        and none that cannot do without it."""
+        on = write_config(self._tables())
+        loaded = self._load(on, environ)
+        beside = {name: table for name, table in self._others().items() if name in _needed(loaded, self.plugin)}
+        without = {"neighbour": {"enabled": True}, **beside}
+        off = {**without, self.plugin: {**self.settings, "enabled": False}}
+        seen = await asyncio.to_thread(
+            look,
+            write_config({"plugins": without}),
+            write_config({"plugins": off, "routes": self.routes}),
+            on,
+            module=loaded[self.plugin].source.load().__name__,
+            environ=environ,
+            answer=tmp_path / "seen.json",
+        )
+        assert seen["off"] == seen["without"]
+        assert seen["afterwards"] == seen["without"], "after it was on"
+        assert seen["imported"] == [], "imported while it was off"
 
     @pytest.mark.asyncio
     async def test_no_hook_is_called_while_requests_are_served(
@@ -187,10 +179,7 @@ class PluginContract:
         """Hooks declare, once, at start: every route is asked, and pluggy never is."""
         async with self._serving(write_config(self._tables()), environ) as service:
             with unhooked(service) as called:
-                for route in service.application.state.routes:
-                    for method in (route.method, "OPTIONS", "DELETE"):
-                        await _ask(service, method, _filled(route.path))
-                await _ask(service, "GET", "/no/such/path")
+                await ask_every_route(service)
             assert called == []
 
     # --- what it opens
@@ -212,8 +201,7 @@ class PluginContract:
 
         async def live() -> None:
             async with self._serving(config, environ) as service:
-                for route in service.application.state.routes:
-                    await _ask(service, route.method, _filled(route.path))
+                await ask_every_route(service)
 
         await live()  # what is kept for everyone, once, is no leak: the second time shows those
         async with leaving() as left:
@@ -248,9 +236,6 @@ class PluginContract:
         beside = {name: {"enabled": True, **table} for name, table in self.beside.items()}
         return {"neighbour": {"enabled": True}, **beside}
 
-    def _off(self) -> dict[str, Any]:
-        return {"plugins": {self.plugin: {"enabled": False}}}
-
     def _load(self, config: Path, environ: Mapping[str, str]) -> Loaded:
         return Service(config, {"neighbour": Neighbour}, environ=environ).load()
 
@@ -270,6 +255,17 @@ def _models(loaded: Loaded, plugin: str) -> tuple[type[PluginSettings], type[Plu
     return getattr(module, "Settings", PluginSettings), loaded[plugin].route_model
 
 
+def _needed(loaded: Loaded, plugin: str) -> set[str]:
+    """Those that provide what it requires or uses, and so on."""
+    found: set[str] = set()
+    waiting = [plugin]
+    while waiting:
+        offers = {name for names in loaded[waiting.pop()].providers.values() for name in names}
+        waiting += offers - found
+        found |= offers
+    return found
+
+
 def _plain(value: Any) -> Any:
     """As config.toml would say it: without what is absent, secrets as they are."""
     match value:
@@ -281,33 +277,3 @@ def _plain(value: Any) -> Any:
             return value.reveal()
         case _:
             return value
-
-
-def _is_inside(name: str, module: str) -> bool:
-    return name == module or name.startswith(f"{module}.")
-
-
-def _filled(path: str) -> str:
-    """A route's path with something in its placeholders."""
-    return "/".join("1" if segment.startswith("{") else segment for segment in path.split("/"))
-
-
-async def _ask(service: Service, method: str, path: str) -> tuple[int, tuple[str, ...]]:
-    """Status and names of headers; zero and none where the answer takes its time."""
-    try:
-        async with service.client.request(method, path, timeout=PATIENCE) as response:
-            return response.status, tuple(sorted(name.lower() for name in response.headers))
-    except TimeoutError:
-        return 0, ()
-
-
-async def _glimpse(service: Service) -> dict[str, object]:
-    """What can be seen of a service from outside, and what it declares."""
-    state = service.application.state
-    asked = [(route.method, _filled(route.path)) for route in state.routes]
-    asked += [("GET", "/no/such/path"), ("OPTIONS", "/api/v1/neighbour"), ("DELETE", "/api/v1/neighbour")]
-    return {
-        "routes": [(route.method, route.path, route.name, route.plugin) for route in state.routes],
-        "probes": [probe.name for probe in state.probes],
-        "answers": {(method, path): await _ask(service, method, path) for method, path in asked},
-    }

@@ -72,15 +72,27 @@ class Plugin: ...
 
 PLAIN = "class Plugin: ...\n"
 
+NEEDS_ANOTHER = """
+from service.api import PortKey
+
+class Plugin:
+    requires = (PortKey("dragged"),)
+"""
+
 DRAGS_IN = """
+from contextlib import asynccontextmanager
 from pathlib import Path
-from service.api import hookimpl
+from service.api import PortKey, hookimpl
 from service.sources import _load_file
 
 class Plugin:
+    provides = (PortKey("dragged"),)
+
     @hookimpl
-    def routes(self):
-        _load_file(Path(__file__).with_name("broken.py"))
+    @asynccontextmanager
+    async def lifespan(self, ports):
+        ports.provide(self.provides[0], _load_file(Path(__file__).with_name("broken.py")))
+        yield
 """
 
 ASKS_A_HOOK = """
@@ -179,7 +191,7 @@ FAILED = "test_what_it_opened_is_closed_after_a_failed_start"
         (DOCUMENTS, '"""Break it.\n\n    [plugins.broken]\n    sise = 1\n"""\n' + PLAIN, {}, "sise"),
         (DOCUMENTS, HEAD + PLAIN, {"readme": '```toml\n[routes."*"]\nbroken = { on = 1 }\n```\n'}, 'under .routes."*"'),
         (OFF, HEAD + LEAVES_A_HEADER, {}, "x-left"),
-        (OFF, HEAD + PLAIN, {"beside": {"drags": {}}}, "imported while it is off"),
+        (OFF, HEAD + NEEDS_ANOTHER, {"beside": {"drags": {}}}, "imported while it was off"),
         (HOOKS, HEAD + ASKS_A_HOOK, {}, "the hook routes of broken"),
         (MAKING, HEAD + OPENS_WHEN_MADE, {}, "/dev/null"),
         (CLOSED, HEAD + opens("asyncio.create_task(asyncio.sleep(100), name='left')"), {}, "task left"),
@@ -196,6 +208,7 @@ async def test_clause_fails_for_a_plugin_that_breaks_it(
     break_it: Callable[[str, str], Path],
     write_config: Any,
     monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
     clause: str,
     code: str,
     facts: dict[str, Any],
@@ -206,7 +219,7 @@ async def test_clause_fails_for_a_plugin_that_breaks_it(
     if "readme" in facts:
         facts = {"readme": readme}
     contract = type("TestBroken", (PluginContract,), {"plugin": "broken", **facts})()
-    arguments = (write_config, {}, *([monkeypatch] if clause == OFF else []))
+    arguments = (write_config, {}, *([tmp_path] if clause == OFF else []))
     with pytest.raises((AssertionError, pytest.fail.Exception), match=said):
         await getattr(contract, clause)(*arguments)
 
