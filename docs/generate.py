@@ -127,8 +127,15 @@ def hooks_page() -> str:
     for name, spec in vars(Hooks).items():
         if inspect.isfunction(spec):
             signature = str(inspect.signature(spec)).replace("'", "").replace("(self, ", "(").replace("(self)", "()")
-            sections.append(f"## {name}\n\n```python\ndef {name}{signature}\n```\n\n{inspect.getdoc(spec)}")
+            told = f"```python\ndef {name}{signature}\n```\n\n{inspect.getdoc(spec)}"
+            sections.append(f"## {name}\n\n{told}\n\n{example(name)}")
     return page("Hooks", inspect.getdoc(importlib.import_module("service.hooks")) or "", sections)
+
+
+def example(hook: str) -> str:
+    """The plugin in examples/hooks that shows the hook."""
+    code = (ROOT / "examples" / "hooks" / f"{hook}.py").read_text()
+    return f"For example, [a plugin](../../examples/hooks/{hook}.py):\n\n```python\n{code}```"
 
 
 # --- errors
