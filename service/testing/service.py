@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -134,12 +135,10 @@ def plugin_dirs(request: pytest.FixtureRequest) -> tuple[Path, ...]:
 @pytest.fixture
 def write_config(tmp_path: Path, plugin_dirs: Iterable[Path]) -> Callable[[Mapping[str, Any]], Path]:
     """`write_config(tables)` writes them to a file of their own, plus where the plugins are."""
-    count = 0
+    numbers = count()
 
     def write(tables: Mapping[str, Any]) -> Path:
-        nonlocal count
-        count += 1
-        path = tmp_path / f"config-{count}.toml"
+        path = tmp_path / f"config-{next(numbers)}.toml"
         folders = ["plugins", *[str(folder) for folder in plugin_dirs]]
         path.write_text(tomli_w.dumps(merged({"service": {"plugin_dirs": folders}}, tables)))
         return path
