@@ -44,6 +44,7 @@ from service.api import (
     Step,
     hookimpl,
     hookspec,
+    nearest,
 )
 
 GREETINGS = "SELECT language, text FROM greetings"
@@ -61,6 +62,9 @@ class Settings(PluginSettings):
 
     every: Duration = Duration("30s")
     """How often the database is asked for its greetings."""
+
+    fallback: str | None = None
+    """The language for those for whose own there is nothing; `greeting` is said to them unless it is set."""
 
 
 class RouteSettings(PluginSettings):
@@ -113,6 +117,7 @@ class Plugin:
         self._greeting = settings.greeting
         self._by_language = dict(settings.greetings)
         self._every_s = settings.every.seconds
+        self._fallback = settings.fallback
         self._run = run
         self._read_s = 0.0
 
@@ -123,6 +128,7 @@ class Plugin:
             self._by_language = {**greetings, **self._by_language}
         database = ports.need(DATABASE)
         await self._read(database)
+        self._check_fallback()
         ports.provide(GREETER, self)
         reading = self._run.spawn(self._keep_reading(database), name=self._run.name)
         try:
@@ -159,7 +165,8 @@ class Plugin:
         yield Probe(self._run.name, self._check, critical=False)
 
     def greet(self, name: str, language: str) -> str:
-        return f"{self._by_language.get(language, self._greeting)}, {name}"
+        greeting = self._by_language.get(self._fallback or "", self._greeting)
+        return f"{self._by_language.get(language, greeting)}, {name}"
 
     def _greet(self, request: Request) -> Answer:
         return Answer.json({"message": self.greet(request.match_info["name"], request.get(LANGUAGE, ""))})
@@ -168,6 +175,12 @@ class Plugin:
         rows = await database.fetch(GREETINGS)
         self._by_language |= {str(row["language"]): str(row["text"]) for row in rows}
         self._read_s = self._run.clock.monotonic()
+
+    def _check_fallback(self) -> None:
+        known = list(self._by_language)
+        if self._fallback is not None and self._fallback not in known:
+            meant = nearest(self._fallback, known) or next(iter(known), "en")
+            self._run.fault(("fallback",), f"names {self._fallback}, in which nobody knows a greeting", write=meant)
 
     async def _keep_reading(self, database: Database) -> None:
         while True:

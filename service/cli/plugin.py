@@ -11,9 +11,9 @@ from typing import Final
 
 import click
 
+from service.chosen import DEFAULT_CONFIG, Chosen
 from service.cli.exits import CannotWrite
-from service.cli.init import DEFAULT_CONFIG
-from service.cli.options import Chosen, config_option
+from service.cli.options import config_option
 from service.errors import SettingsError, StartError
 from service.settings import Settings
 from service.sources import find_sources, plugin_folders

@@ -15,7 +15,8 @@ import uvloop
 from rich.text import Text
 
 from service.app import build, household
-from service.cli.options import Chosen, json_option, reads_config
+from service.chosen import Chosen
+from service.cli.options import json_option, reads_config
 from service.cli.printing import console, print_json, print_table
 from service.loader import Loaded
 from service.pipeline import Plan

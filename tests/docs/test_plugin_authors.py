@@ -135,9 +135,10 @@ async def test_stage_of_a_port_reads_the_database(
     make_service: MakeService, stage: Callable[[str], None], make_database: Callable[[str], str]
 ) -> None:
     stage("a port")
-    settings = {"plugins": {"database": {"url": make_database(GREETINGS)}}, "routes": FOUR}
-    service = await make_service(["database", "hello"], settings)
+    plugins = {"database": {"url": make_database(GREETINGS)}, "hello": {"fallback": "it"}}
+    service = await make_service(["database", "hello"], {"plugins": plugins, "routes": FOUR})
     assert await greeting(service, "it") == (200, "Ciao, Ada", "it")
+    assert await greeting(service, "da") == (200, "Ciao, Ada", "da")
 
 
 async def test_stage_of_a_probe_is_shown_in_the_health(
@@ -188,7 +189,7 @@ def test_tests_of_the_guide_pass_over_its_plugins(tmp_path: Path, stage: Callabl
     (tmp_path / "config.toml").touch()
     ran = run(tmp_path, "-W", "error", "-m", "pytest", "-p", "no:cacheprovider")
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "17 passed" in ran.stdout
+    assert "18 passed" in ran.stdout
 
 
 def test_configuration_of_the_guide_is_accepted(tmp_path: Path, stage: Callable[[str], None]) -> None:

@@ -20,7 +20,7 @@ from typing import Protocol, Self
 from aiohttp.web import Request
 from pydantic import model_validator
 
-from service.api import Answer, PluginError, PluginSettings, PortKey, Ports, Route, hookimpl, hookspec, nearest
+from service.api import Answer, PluginError, PluginSettings, PortKey, Ports, Route, Run, hookimpl, hookspec, nearest
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,27 +89,19 @@ def gathered(declared: Mapping[str, Iterable[Flag] | None]) -> list[Flag]:
     return flags
 
 
-def check_names(names: Iterable[str], known: Iterable[str]) -> None:
-    """Raises PluginError for a name in config.toml that is no flag's."""
-    there = list(known)
-    for name in names:
-        if name not in there:
-            guess = nearest(name, there)
-            hint = f"did you mean {guess!r}?" if guess else f"there are: {', '.join(there) or 'none'}."
-            raise PluginError(f"[plugins.flags] names {name!r}, which is no flag of any plugin; {hint}")
-
-
 class Plugin:
     provides = (FLAGS,)
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, run: Run) -> None:
         self._settings = settings
+        self._run = run
 
     @hookimpl
     @asynccontextmanager
     async def lifespan(self, ports: Ports) -> AsyncIterator[None]:
         flags = gathered(ports.hook(Hooks.flags)())
-        check_names([*self._settings.on, *self._settings.off], [flag.name for flag in flags])
+        for key, names in (("on", self._settings.on), ("off", self._settings.off)):
+            self._check_names(key, names, [flag.name for flag in flags])
         self._board = Board(flags, self._settings)
         ports.provide(FLAGS, self._board)
         yield
@@ -117,6 +109,13 @@ class Plugin:
     @hookimpl
     def routes(self) -> Iterable[Route]:
         yield Route("GET", "flags", self._list, name="flags.list", summary="List the flags and how they stand.")
+
+    def _check_names(self, key: str, names: Iterable[str], known: list[str]) -> None:
+        for name in names:
+            if name not in known:
+                right = [nearest(each, known) if each == name else each for each in names]
+                message = f"names {name}, which is no flag of any plugin"
+                self._run.fault((key,), message, write=[each for each in right if each])
 
     def _list(self, request: Request) -> Answer:
         board = self._board

@@ -38,7 +38,7 @@ async def test_checkout_does_as_its_flag_says(make_service: MakeService, setting
     [
         (
             {"on": ["new-chekout"]},
-            r"names 'new-chekout', which is no flag of any plugin; did you mean 'new-checkout'\?",
+            r'flags.on: names new-chekout, which is no flag of any plugin\n    write: on = \["new-checkout"\]',
         ),
         ({"on": ["new-checkout"], "off": ["new-checkout"]}, "new-checkout is listed under on and under off"),
     ],
