@@ -14,13 +14,15 @@ Specs = Mapping[str, tuple[str, ...]]
 """Hooks by name, with the arguments that each is called with."""
 
 
+def functions_of(hooks: type) -> dict[str, Callable[..., object]]:
+    """The functions in a class and in those that it is derived from, by name, in their order."""
+    members = {name: member for base in reversed(hooks.__mro__) for name, member in vars(base).items()}
+    return {name: member for name, member in members.items() if inspect.isfunction(member)}
+
+
 def specs_of(hooks: type) -> dict[str, Callable[..., object]]:
     """The hookspecs in a class, by name."""
-    return {
-        name: spec
-        for name, spec in vars(hooks).items()
-        if inspect.isfunction(spec) and hasattr(spec, f"{PROJECT}_spec")
-    }
+    return {name: spec for name, spec in functions_of(hooks).items() if hasattr(spec, f"{PROJECT}_spec")}
 
 
 def arguments(spec: Callable[..., object]) -> tuple[str, ...]:
@@ -46,15 +48,15 @@ class Published:
         if hooks in self._classes:  # a second instance of one plugin publishes nothing more
             return []
         self._classes.add(hooks)
-        wrong = [line for name, spec in vars(hooks).items() for line in self._wrong(name, spec)]
+        wrong = [line for name, spec in functions_of(hooks).items() for line in self._wrong(name, spec)]
         if not wrong:
             self._manager.add_hookspecs(hooks)
             for name, spec in specs_of(hooks).items():
                 self.specs[name], self._owners[name] = arguments(spec), instance
         return wrong
 
-    def _wrong(self, name: str, spec: object) -> Iterator[str]:
-        if name.startswith("_") or not inspect.isfunction(spec):
+    def _wrong(self, name: str, spec: Callable[..., object]) -> Iterator[str]:
+        if name.startswith("_"):
             return
         if not hasattr(spec, f"{PROJECT}_spec"):
             yield f"the plugin's class Hooks has a method {name!r} that is not marked as a hook; write @hookspec above"

@@ -95,9 +95,10 @@ async def test_publisher_without_any_implementation_gets_nothing(make_service: A
     assert await (await service.client.get("/api/v1/menu")).json() == {"told": {}, "early": {}}
 
 
-async def test_publisher_may_implement_its_own_hook(make_service: Any) -> None:
+async def test_publisher_may_inherit_a_hook_and_implement_it_itself(make_service: Any) -> None:
     class Canteen:
-        Hooks = Menu.Hooks
+        class Hooks(Menu.Hooks):
+            pass
 
         class Plugin(Menu.Plugin):
             @hookimpl
