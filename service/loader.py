@@ -19,7 +19,7 @@ from service.errors import StartError
 from service.hooks import PROJECT, Hooks
 from service.registering import register
 from service.run import Run
-from service.settings import Instance, PluginSettings, Settings, nearest
+from service.settings import Instance, PluginSettings, Settings, nearest, toml, toml_key
 from service.sources import Source, find_sources
 from service.specs import SPECS, Published, Specs, arguments, specs_of
 from service.wiring import Providers, order_steps, wire
@@ -133,9 +133,9 @@ def _source_of(instance: Instance, sources: Mapping[str, Source], settings: Sett
         hint = f"; did you mean {guess!r}?" if guess else ""
         if instance.use == instance.name:
             path: tuple[str, ...] = ("plugins", instance.name)
-            fix = f"[plugins.{guess or 'NAME'}]"
+            fix = f"[plugins.{toml_key(guess or 'NAME')}]"
         else:
-            path, fix = ("plugins", instance.name, "use"), f'use = "{guess or "NAME"}"'
+            path, fix = ("plugins", instance.name, "use"), f"use = {toml(guess or 'NAME')}"
         settings.fault(
             path,
             f"there is no plugin called {instance.use!r} (looked: built in, installed{folders}){hint}",
@@ -196,6 +196,9 @@ def _plug(instance: Instance, source: Source, run: Run, settings: Settings) -> P
     if (wrong := _wrong_module(module)) is not None:
         refuse(f"the plugin ({source.place}) has {wrong}")
         return None
+    route_model: type[PluginSettings] | None = getattr(module, "RouteSettings", None)
+    if instance.enabled:
+        settings.check_route_keys(instance.name, route_model or PluginSettings, run=run)  # which takes no key
     bound = settings.bind(instance.name, getattr(module, "Settings", PluginSettings), run=run)
     if bound is None or not instance.enabled:
         return None
@@ -207,8 +210,7 @@ def _plug(instance: Instance, source: Source, run: Run, settings: Settings) -> P
     except (Exception, SystemExit) as error:
         refuse(f"the plugin cannot be made: {explain(error)}")
         return None
-    route_model, published = getattr(module, "RouteSettings", None), getattr(module, "Hooks", None)
-    return Plugged(instance.name, source, plugin, run, route_model, published, {})
+    return Plugged(instance.name, source, plugin, run, route_model, getattr(module, "Hooks", None), {})
 
 
 def _wrong_module(module: ModuleType) -> str | None:

@@ -89,9 +89,9 @@ class PluginContract:
         """What `pegboard config show` prints of the plugin can be written into config.toml, and means the same."""
         loaded = self._load(write_config(self._tables()), environ)
         table = ("plugins", self.plugin)
-        bound = loaded.settings.bindings[table].model
+        bound = loaded.settings.bindings[table].salvaged()
         again = self._load(write_config(self._tables(_plain(as_data(bound)))), environ)
-        assert again.settings.bindings[table].model == bound
+        assert again.settings.bindings[table].salvaged() == bound
         if (route_model := loaded[self.plugin].route_model) is not None:
             assert route_model.model_validate(_plain(as_data(route_model()))) == route_model()
 
@@ -104,7 +104,7 @@ class PluginContract:
         model, route_model = _models(loaded, self.plugin)
         schema = json_schema({self.plugin: model}, routes={self.plugin: route_model} if route_model else {})
         Draft202012Validator.check_schema(schema)
-        effective = _plain(as_data(loaded.settings.bindings["plugins", self.plugin].model))
+        effective = _plain(as_data(loaded.settings.bindings["plugins", self.plugin].salvaged()))
         for table in (self.settings, effective):
             document = {"plugins": {self.plugin: {"enabled": True, **table}}, "routes": self.routes}
             as_json = orjson.loads(orjson.dumps(document))  # which has no dates

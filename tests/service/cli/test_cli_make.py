@@ -100,6 +100,8 @@ def test_interrupted_run_leaves_no_process_and_no_noise(clone: Path) -> None:
         process.kill()
         process.wait()
         os.close(ours)
-    assert len(shown.replace(b"ready", b"").replace(b"^C", b"").split(b"\n")) <= 3
+    lines = shown.replace(b"ready", b"").replace(b"^C", b"").splitlines()
+    # GNU make 4.3 itself may complain that its child ended before it looked: a race of its own signal handler.
+    assert [line for line in lines if line.strip() and not line.startswith(b"make: ")] == []
     with pytest.raises(ProcessLookupError):
         os.kill(int((clone / "pid").read_text()), 0)

@@ -84,7 +84,12 @@ def test_what_is_commented_out_is_valid(cli: Any) -> None:
     text = uncommented(SHIPPED)
     assert len(tomllib.loads(text)["plugins"]["resources"]["table"]["users"]) > 2
     cli.write("config.toml", text)
-    cli.write("plugins/hello.py", "from service.api import PluginSettings\nclass Plugin: pass\n")
+    cli.write(
+        "plugins/hello.py",
+        "from service.api import PluginSettings\n"
+        "class RouteSettings(PluginSettings):\n    greeting: str\n"
+        "class Plugin: pass\n",
+    )
     ended = cli.call("check", "--set", "plugins.hello.enabled=true")
     assert ended.code == 0, ended.err
 
@@ -103,8 +108,8 @@ def test_what_is_commented_out_has_its_default(cli: Any) -> None:
     for path, value in live.items():
         if path.rpartition(".")[2] in examples and ".table." in path:
             continue
-        if path.startswith("plugins.health.http"):
-            continue
+        if path.startswith(("plugins.health.http", "service.listen", "service.tls", "service.operator")):
+            continue  # no default
         if path.endswith("users.limit"):
             assert value == "10"
             continue

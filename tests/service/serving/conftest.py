@@ -194,7 +194,13 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
     services: list[Running] = []
 
     async def start(
-        *options: str, drain: str = "0s", shutdown: str = "10s", config: str = "", hello: str = HELLO, **plugins: str
+        *options: str,
+        drain: str = "0s",
+        shutdown: str = "10s",
+        config: str = "",
+        hello: str = HELLO,
+        environ: Mapping[str, str] | None = None,
+        **plugins: str,
     ) -> Running:
         """`config` are further lines of [service]; of `plugins`, one without code is built in. With `hello=""` the
         plugin of that name is left out."""
@@ -205,7 +211,8 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
             if code:
                 (tmp_path / "plugins" / f"{name}.py").write_text(dedent(code))
         (tmp_path / "config.toml").write_text(lines)
-        environ = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1", "COLUMNS": "200"}
+        ours = {"PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1", "COLUMNS": "200"}
+        environ = {**os.environ, **ours, **(environ or {})}
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             *("-m", "service", "run", *options),

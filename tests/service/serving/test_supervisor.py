@@ -303,7 +303,7 @@ async def test_reload_without_or_with_several_services_says_what_to_do(start: An
 async def test_state_folder_that_cannot_be_used_is_told_and_sighup_still_reloads(start: Any, tmp_path: Path) -> None:
     (tmp_path / "state").write_text("a file")
     service = await (await start(config='state_dir = "state"')).served()
-    await service.line("`pegboard reload` cannot reach this service, since .* cannot be used")
+    assert re.search("`pegboard reload` cannot reach this service, since .* cannot be used", service.out)
     before = await service.pids(1)
     service.send(signal.SIGHUP)
     await service.until_pids(lambda pids: not pids & before)
