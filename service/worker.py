@@ -160,6 +160,8 @@ class Worker:
                 return  # a plugin has kept quiet about it while it opened
             with self._stop.patient():  # from here on clients may wait in the queue
                 sockets = await self._listeners
+                if not sockets:
+                    return  # told to end
                 self._is_serving = True
                 settle_memory()
                 listeners = [Listener(sock, application.front(name), tls) for name, sock in sockets.items()]
