@@ -16,6 +16,7 @@ from typing import Final
 from aiohttp import web
 
 from service.blame import blame
+from service.client import client_of
 from service.errors import PluginError
 from service.events import Change
 from service.listening import MAIN, OPERATOR
@@ -49,7 +50,8 @@ class Application:
 
     def front(self, listener: str = MAIN) -> Front:
         """What a listening socket calls for each connection. Needs a running loop."""
-        return Front(self.tables[listener], body_limit=self.loaded.settings.service.limits.body.bytes)
+        service = self.loaded.settings.service
+        return Front(self.tables[listener], timeouts=service.timeouts, limits=service.limits)
 
 
 class State:
@@ -327,6 +329,7 @@ def fold(
 ) -> list[Plan]:
     """A plan for each route, then those for what matches nothing and for what cannot be parsed."""
     service = loaded.settings.service
+    client = client_of(service.trusted_proxies)
     declare_steps = loaded.hook("steps")
     slots_of = {Door.API: EVERY_SLOT, Door.OPERATOR: EVERY_SLOT, Door.PROBE: PROBE_SLOTS}
 
@@ -344,6 +347,7 @@ def fold(
             clock=loaded.run.clock,
             handler_s=service.timeouts.handler.seconds,
             body_limit=service.limits.body.bytes,
+            client_of=client,
             closing=closing,
         )
 

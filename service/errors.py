@@ -9,9 +9,11 @@
     ├── RequestTimeout               408 TIMEOUT                 the client was too slow
     ├── Conflict                     409 CONFLICT
     ├── PayloadTooLarge              413 PAYLOAD_TOO_LARGE
+    ├── UriTooLong                   414 URI_TOO_LONG
     ├── UnsupportedMediaType         415 UNSUPPORTED_MEDIA_TYPE
     ├── ExpectationFailed            417 EXPECTATION_FAILED
     ├── InvalidBody                  422 VALIDATION_ERROR        well-formed, with wrong values
+    ├── HeadersTooLarge              431 REQUEST_HEADER_FIELDS_TOO_LARGE
     ├── InternalError                500 INTERNAL_ERROR
     ├── Unavailable                  503 SERVICE_UNAVAILABLE
     └── Timeout                      504 TIMEOUT                 we were too slow
@@ -117,6 +119,16 @@ class PayloadTooLarge(ServiceError):
 
     status, code = 413, "PAYLOAD_TOO_LARGE"
 
+    @classmethod
+    def over(cls, limit_bytes: int) -> PayloadTooLarge:
+        return cls(f"The body is larger than the {limit_bytes:,} bytes that this service takes.")
+
+
+class UriTooLong(ServiceError):
+    """The request target is over `[service.limits] line`."""
+
+    status, code = 414, "URI_TOO_LONG"
+
 
 class UnsupportedMediaType(ServiceError):
     """The body's type or coding is not one that is read here."""
@@ -134,6 +146,12 @@ class InvalidBody(ServiceError):
     """A well-formed body with wrong values."""
 
     status, code = 422, "VALIDATION_ERROR"
+
+
+class HeadersTooLarge(ServiceError):
+    """The head of the request is over `[service.limits] headers`, or one of its headers over `line`."""
+
+    status, code = 431, "REQUEST_HEADER_FIELDS_TOO_LARGE"
 
 
 class InternalError(ServiceError):

@@ -10,14 +10,14 @@ from service.ports import Principal
 
 
 class Client(NamedTuple):
-    """Where a request came from. A named tuple, because one is made for every request."""
+    """Where a request came from, as `client.py` finds it. A named tuple, because one is made for every request."""
 
     address: str
-    """The peer's address in canonical form; empty over a unix socket."""
+    """IPv4, or IPv6 compressed, in lower case and without zone; empty over a unix socket that is not trusted to say."""
     scheme: str
-    """`http` or `https`."""
+    """`http` or `https`, as the client spoke it."""
     host: str
-    """The Host header as sent, for building links."""
+    """The host that the client asked, for building links: the Host header as sent, or what a trusted proxy says."""
 
 
 REQUEST_ID: RequestKey[str] = RequestKey("request_id", str)

@@ -74,6 +74,7 @@ class Plan:
 
     __slots__ = (
         "_body_limit",
+        "_client_of",
         "_clock",
         "_closing",
         "_finishes",
@@ -98,6 +99,7 @@ class Plan:
         clock: Clock,
         handler_s: float,
         body_limit: int,
+        client_of: Callable[[Request], Client],
         closing: Callable[[], bool],
     ) -> None:
         """`steps` in the order of plugins; `closing()` is true once connections should end."""
@@ -109,6 +111,7 @@ class Plan:
         self._clock = clock
         self._handler_s = handler_s
         self._body_limit = body_limit
+        self._client_of = client_of
         self._closing = closing
         self._shield = Shield(clock)
         self._observers = observers
@@ -180,12 +183,11 @@ class Plan:
 
     def _receive(self, request: Request) -> tuple[str, Client]:
         """The core's own RECEIVE: id, client, version. Returns the first two, which nobody changes."""
-        headers = request.headers
-        caller_id = headers.get(REQUEST_ID_HEADER)
+        caller_id = request.headers.get(REQUEST_ID_HEADER)
         if caller_id is None or not _WELL_FORMED_ID.fullmatch(caller_id):
             caller_id = f"{_OWN_ID}{next(_SERIAL):08x}"
         request[REQUEST_ID] = caller_id
-        client = request[CLIENT] = Client(request.remote or "", request.scheme, headers.get("Host", ""))
+        client = request[CLIENT] = self._client_of(request)
         request[VERSION] = self.version
         request[PRINCIPAL] = ANONYMOUS
         return caller_id, client
@@ -198,21 +200,19 @@ class Plan:
         return None
 
     def _check_size(self, request: Request) -> None:
-        """Refuse a body that says it is too large; `request.read()` cuts off one that does not say so."""
+        """Refuse a body that says it is too large; one that does not say so is cut off as it arrives."""
         if request.body_exists and (request.content_length or 0) > self._body_limit:
-            raise PayloadTooLarge(f"The body is larger than the {self._body_limit:,} bytes that this service takes.")
+            raise PayloadTooLarge.over(self._body_limit)
 
     async def _send(self, request: Request, answer: Answer, request_id: str) -> tuple[int, int]:
         """Send an answer; its status and the bytes of its body."""
         if request.writer.output_size:
             return _break_off(request)
         answer.add(REQUEST_ID_HEADER, request_id)
-        answer.keep_alive = (
-            answer.keep_alive
-            and request.keep_alive
-            and not self._closing()
-            and (request.content.is_eof() or not _refuses_body(request, answer))
-        )
+        refuses_body = not request.content.is_eof() and _refuses_body(request, answer)
+        answer.keep_alive = answer.keep_alive and request.keep_alive and not self._closing() and not refuses_body
+        if refuses_body:
+            _pass_over(request)
         try:
             return answer.status, await answer.send(request)
         except ConnectionError:
@@ -343,8 +343,16 @@ async def _continue(request: Request) -> None:
 
 
 def _refuses_body(request: Request, answer: Answer) -> bool:
-    """True if the rest of the body would be read for nothing, or may never come because nobody invited it."""
-    return answer.status >= 400 or "Expect" in request.headers
+    """True if the rest of the body would be read for nothing, or may never come: it is late, or nobody invited it."""
+    return answer.status >= 400 or "Expect" in request.headers or request.content.exception() is not None
+
+
+def _pass_over(request: Request) -> None:
+    """Let aiohttp read on for a while after the answer, so that the client sees that and no reset."""
+    if isinstance(request.content.exception(), PayloadTooLarge):
+        request.content.set_exception(None)  # type: ignore[arg-type] # which reading on would meet
+    if request.content.total_compressed_bytes is not None:
+        request.protocol.close()  # nothing is unpacked for nobody: what comes is thrown away as it is
 
 
 def _break_off(request: Request) -> tuple[int, int]:

@@ -85,6 +85,11 @@ class Listener:
     front: Front
     tls: ssl.SSLContext | None
 
+    @property
+    def handshake_s(self) -> float | None:
+        """How long a client may take to agree on TLS: as long as for a head."""
+        return None if self.tls is None else self.front.header_s
+
 
 async def serve(application: Application, listeners: Sequence[Listener], stop: Stop) -> None:
     """Serve on the listeners until `stop`, then end as the head of this module says; they are closed then."""
@@ -93,7 +98,13 @@ async def serve(application: Application, listeners: Sequence[Listener], stop: S
     waiting = [listener.sock.dup() for listener in listeners]  # keeps the queues alive when the loop has closed its own
     loop = asyncio.get_running_loop()
     servers = [
-        await loop.create_server(listener.front, sock=listener.sock, backlog=BACKLOG, ssl=listener.tls)
+        await loop.create_server(
+            listener.front,
+            sock=listener.sock,
+            backlog=BACKLOG,
+            ssl=listener.tls,
+            ssl_handshake_timeout=listener.handshake_s,
+        )
         for listener in listeners
     ]
     try:
@@ -125,7 +136,9 @@ async def _accept_rest(sock: socket.socket, listener: Listener) -> None:
         except OSError:
             return  # nobody waits
         connection.setblocking(False)
-        await loop.connect_accepted_socket(listener.front, connection, ssl=listener.tls)
+        await loop.connect_accepted_socket(
+            listener.front, connection, ssl=listener.tls, ssl_handshake_timeout=listener.handshake_s
+        )
 
 
 async def _finish(fronts: Sequence[Front], stop: Stop, seconds: float) -> None:

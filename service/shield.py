@@ -13,6 +13,7 @@ from service.errors import (
     Conflict,
     ExpectationFailed,
     Forbidden,
+    HeadersTooLarge,
     InternalError,
     InvalidBody,
     InvalidRequest,
@@ -25,6 +26,7 @@ from service.errors import (
     Unauthenticated,
     Unavailable,
     UnsupportedMediaType,
+    UriTooLong,
     error_body,
     problem_body,
 )
@@ -93,8 +95,8 @@ def _weight(parameter: str) -> float:
 
 
 _KNOWN: Final = frozenset(HTTPStatus)
-_RENAMED: Final = {414: "URI_TOO_LONG", 416: "RANGE_NOT_SATISFIABLE"}
-"""Names that Python 3.13 changed: a code does not depend on the interpreter."""
+_RENAMED: Final = {416: "RANGE_NOT_SATISFIABLE"}
+"""A name that Python 3.13 changed: a code does not depend on the interpreter."""
 
 _BY_STATUS: Final[dict[int, type[ServiceError]]] = {
     error.status: error
@@ -107,9 +109,11 @@ _BY_STATUS: Final[dict[int, type[ServiceError]]] = {
         RequestTimeout,
         Conflict,
         PayloadTooLarge,
+        UriTooLong,
         UnsupportedMediaType,
         ExpectationFailed,
         InvalidBody,
+        HeadersTooLarge,
         InternalError,
         Unavailable,
         Timeout,

@@ -34,7 +34,7 @@ UNMATCHED_SLOTS: Final = frozenset({Slot.RECEIVE, Slot.NEGOTIATE, Slot.ADMIT})
 MALFORMED_SLOTS: Final = frozenset({Slot.RECEIVE, Slot.ADMIT})
 
 FAULT: web.RequestKey[ServiceError] = web.RequestKey("fault", ServiceError)
-"""What was wrong with a request that could not be parsed."""
+"""Why a request is refused before it is looked up."""
 
 _METHOD: Final = re.compile(r"[A-Z-]+")
 _PATH: Final = re.compile(r"/[^?#\s\x00-\x1f]*")
@@ -188,8 +188,15 @@ class Table:
         self._adopt(request, UrlMappingMatchInfo({}, self._lost_route))
         return await self._unmatched.serve(request)
 
-    async def serve_malformed(self, request: Request, fault: ServiceError) -> Answer | Sent:
-        """Answer what could not be parsed, through the steps that need no parsed request."""
+    async def serve_probe(self, request: Request, otherwise: ServiceError) -> Answer | Sent:
+        """Answer a request for a probe, and refuse every other."""
+        entry, _, _ = self.find(request.method, request.rel_url.path_safe)
+        if entry is not None and entry.plan.route.door is Door.PROBE:
+            return await self.serve(request)
+        return await self.refuse(request, otherwise)
+
+    async def refuse(self, request: Request, fault: ServiceError) -> Answer | Sent:
+        """Answer what could not be parsed or comes at a bad time, through the steps that need no parsed request."""
         request[FAULT] = fault
         self._adopt(request, UrlMappingMatchInfo({}, self._lost_route))
         return await self._malformed.serve(request)
@@ -220,7 +227,7 @@ def lost(request: Request) -> Answer:
 
 
 def malformed(request: Request) -> Answer:
-    """Handler of the pseudo-route for what could not be parsed."""
+    """Handler of the pseudo-route for what could not be parsed or is not looked up."""
     raise request[FAULT]
 
 

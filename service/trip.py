@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias
 from aiohttp.web import HTTPException, Request, RequestKey, StreamResponse
 
 from service.answers import Answer
-from service.errors import Timeout
+from service.errors import RequestTimeout, Timeout
 from service.parts import CheckFn, FinishFn, Handler, Wrap
 from service.slots import Slot
 
@@ -34,6 +34,11 @@ FINISH_GRACE_S: Final = 5.0
 
 DEADLINE: RequestKey[asyncio.Timeout] = RequestKey("deadline", asyncio.Timeout)
 """The running deadline of what is waited for; lifted (rescheduled to None) once a stream has begun."""
+
+LATE_BODY: Final = "The body of the request did not arrive in time."
+
+BODY_AWAITED: RequestKey[bool] = RequestKey("body_awaited", bool)
+"""Set where the deadline came while a piece of the body was waited for: then it was the client that was too slow."""
 
 
 class Segment:
@@ -137,7 +142,7 @@ async def resume(request: Request, trip: Trip, awaited: Awaitable[object], cut_a
             async with deadline:
                 value = await awaited
         except BaseException as error:
-            failure = _told(error, deadline)
+            failure = _told(request, error, deadline)
         cut_at = deadline.when()
         if cut_at is not None and deadline.expired():
             cut_at = asyncio.get_running_loop().time() + FINISH_GRACE_S
@@ -168,9 +173,11 @@ def around(wrap: Wrap, inner: Segment) -> Handler:
     return proceeding
 
 
-def _told(error: BaseException, deadline: asyncio.Timeout) -> BaseException:
+def _told(request: Request, error: BaseException, deadline: asyncio.Timeout) -> BaseException:
     """What a trip is told of an error in what it waited for."""
     if isinstance(error, TimeoutError) and deadline.expired():
+        if BODY_AWAITED in request:
+            return RequestTimeout(LATE_BODY)
         return Timeout("The request took longer than it may.")
     if isinstance(error, asyncio.CancelledError):
         task = asyncio.current_task()

@@ -8,7 +8,7 @@
 - `settings.py` all of it together · `showing.py` effective values, differences, JSON Schema
 """
 
-from service.settings.models import PluginSettings, ServiceSettings, Unique
+from service.settings.models import Limits, PluginSettings, ServiceSettings, Timeouts, Unique
 from service.settings.settings import Instance, Settings, read
 from service.settings.showing import Difference, Effective, diff, json_schema
 from service.settings.spelling import listed, nearest, toml, toml_key
@@ -19,12 +19,14 @@ __all__ = [
     "Duration",
     "Effective",
     "Instance",
+    "Limits",
     "PluginSettings",
     "Rate",
     "Secret",
     "ServiceSettings",
     "Settings",
     "Size",
+    "Timeouts",
     "Unique",
     "diff",
     "json_schema",

@@ -6,11 +6,12 @@ A setting has its TOML key's name, a type that carries the unit, and a docstring
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from service.settings.units import Duration, Size
+from service.settings.units import Duration, Size, unit_error
 
 
 class PluginSettings(BaseModel):
@@ -39,11 +40,45 @@ def _not_zero(duration: Duration) -> Duration:
     return duration
 
 
+def _not_empty(size: Size) -> Size:
+    if not size.bytes:
+        raise ValueError("leaves a request no room at all")
+    return size
+
+
+def _proxy(text: str) -> str:
+    """A network, an address or `unix`."""
+    if text == "unix":
+        return text
+    address, has_zone, _ = text.partition("/")[0].partition("%")
+    try:
+        network = ip_network(text.partition("%")[0], strict=False)
+    except ValueError:
+        raise unit_error('must be a network like "10.0.0.0/8", an address, or "unix"', "10.0.0.0/8") from None
+    if has_zone:
+        raise unit_error("has a zone, which clients are known without", str(network))
+    if ip_address(address) != network.network_address:
+        raise unit_error("is an address and the length of a network, but not a network", str(network))
+    return text
+
+
 class Timeouts(PluginSettings):
     """[service.timeouts]"""
 
+    header: Annotated[Duration, AfterValidator(_not_zero)] = Duration("10s")
+    """How long the head of a request may take from its first byte on; a slower one gets 408 TIMEOUT. A new connection
+    on which nothing is sent for so long is closed."""
+
+    body: Annotated[Duration, AfterValidator(_not_zero)] = Duration("30s")
+    """How long a body may take to arrive once its head has; a handler that still waits for it then gives its client 408
+    TIMEOUT, and so it does where `handler` ends first."""
+
     handler: Annotated[Duration, AfterValidator(_not_zero)] = Duration("30s")
     """How long a handler may take before its client gets 504 TIMEOUT."""
+
+    keep_alive: Annotated[Duration, AfterValidator(_not_zero)] = Duration("75s")
+    """How long a connection stays open without a request; more than that of the proxy in front, so that only one side
+    ends it."""
 
     drain: Duration = Duration("5s")
     """How long readiness answers 503 before listening stops, so that load balancers look away first."""
@@ -55,9 +90,20 @@ class Timeouts(PluginSettings):
 class Limits(PluginSettings):
     """[service.limits]"""
 
+    line: Annotated[Size, AfterValidator(_not_empty)] = Size("8KiB")
+    """The longest request target, and the longest header: more is answered with 414 URI_TOO_LONG or 431
+    REQUEST_HEADER_FIELDS_TOO_LARGE. A header's name may come on top."""
+
+    headers: Annotated[Size, AfterValidator(_not_empty)] = Size("32KiB")
+    """The largest head of a request, with all of its lines; a larger one is answered with 431
+    REQUEST_HEADER_FIELDS_TOO_LARGE."""
+
     body: Size = Size("1MiB")
-    """The largest request body, in bytes; more is answered with 413 PAYLOAD_TOO_LARGE. A body without a Content-Length
-    is bounded where a handler reads it whole, not where it takes it piece by piece."""
+    """The largest request body, unpacked and however it is read; more is answered with 413 PAYLOAD_TOO_LARGE."""
+
+    connections: Annotated[int, Field(ge=1)] = 800
+    """How many connections one worker keeps open on each address that it listens on, or as many as `ulimit -n` leaves
+    room for; on more, probes are answered and all else gets 503 SERVICE_UNAVAILABLE."""
 
 
 class Tls(PluginSettings):
@@ -116,6 +162,10 @@ class ServiceSettings(PluginSettings):
 
     state_dir: Annotated[str, Field(min_length=1)] = ".pegboard"
     """Where the service may keep files of its own, relative to config.toml."""
+
+    trusted_proxies: tuple[Annotated[str, AfterValidator(_proxy)], ...] = ()
+    """Proxies whose `Forwarded` or `X-Forwarded-For`, `-Proto` and `-Host` say who the client is: networks, addresses,
+    and "unix" for whoever is at the other end of a unix socket."""
 
     timeouts: Timeouts = Timeouts()
     limits: Limits = Limits()

@@ -112,12 +112,12 @@ class _Unit(_Frozen, ABC):
             try:
                 return cls(value)
             except ValueError:
-                raise _unit_error(cls.accepted, cls._guess(value)) from None
+                raise unit_error(cls.accepted, cls._guess(value)) from None
         if isinstance(value, int | float) and not isinstance(value, bool):
             example = cls.number.format(value)
             if re.fullmatch(cls.pattern, example):
-                raise _unit_error(f"a bare number does not say its unit; {cls.accepted}", example)
-        raise _unit_error(cls.accepted, None)
+                raise unit_error(f"a bare number does not say its unit; {cls.accepted}", example)
+        raise unit_error(cls.accepted, None)
 
     @classmethod
     def _guess(cls, text: str) -> str | None:
@@ -137,7 +137,8 @@ class _Unit(_Frozen, ABC):
         return {"type": "string", "pattern": f"^{cls.pattern}$", "examples": list(cls.examples)}
 
 
-def _unit_error(message: str, example: str | None) -> PydanticCustomError:
+def unit_error(message: str, example: str | None) -> PydanticCustomError:
+    """What is wrong with a value that is text of a form of its own, and a text that would do."""
     return PydanticCustomError(UNIT_ERROR, "{message}", {"message": message, "example": example})
 
 
@@ -241,7 +242,7 @@ class Secret(_Frozen):
         if isinstance(value, Secret):
             return value
         if not isinstance(value, str):
-            raise _unit_error("a secret is text", None)
+            raise unit_error("a secret is text", None)
         return cls(value)
 
     @classmethod

@@ -8,20 +8,27 @@ from __future__ import annotations
 import asyncio
 import configparser
 import inspect
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
+import uvloop
 from aiohttp import web
-from aiohttp.http import SERVER_SOFTWARE
+from aiohttp.base_protocol import BaseProtocol
+from aiohttp.helpers import BaseTimerContext, TimerNoop
+from aiohttp.http import SERVER_SOFTWARE, HttpRequestParser
+from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
 from aiohttp.http_writer import StreamWriter
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.test_utils import make_mocked_request
 from aiohttp.web_protocol import ERROR, RequestHandler, _ErrInfo
 from aiohttp.web_urldispatcher import UrlMappingMatchInfo
+
+from service.protocol import MOST_HEADERS, TOO_MANY_HEADERS
 
 Handler = Callable[[web.BaseRequest], Awaitable[Any]]
 
@@ -92,9 +99,10 @@ def test_installed_version_is_in_the_range_of_setup_cfg() -> None:
     ("owner", "names"),
     [
         (RequestHandler, ["_make_error_handler", "_current_request", "_messages", "_task_handler", "log_exception"]),
+        (RequestHandler, ["_waiter", "_request_count", "_request_handler", "_request_factory", "_parser", "_upgraded"]),
         (RequestHandler, ["data_received", "connection_made", "connection_lost", "force_close", "writing_paused"]),
         (web.Request, ["_match_info", "writer", "content", "protocol", "keep_alive", "body_exists", "raw_path"]),
-        (StreamReader, ["is_eof", "set_exception"]),
+        (StreamReader, ["is_eof", "exception", "set_exception", "total_bytes", "total_compressed_bytes", "_timer"]),
         (StreamWriter, ["output_size", "on_body_write", "length", "drain"]),
         (UrlMappingMatchInfo, ["add_app", "current_app", "handler"]),
     ],
@@ -103,6 +111,19 @@ def test_installed_version_is_in_the_range_of_setup_cfg() -> None:
 def test_names_that_the_core_uses_exist(owner: type, names: list[str]) -> None:
     for name in names:
         assert hasattr(owner, name), f"{owner.__name__}.{name}"
+
+
+async def test_server_counts_a_connection_from_the_moment_when_it_is_made() -> None:
+    async def handler(request: web.BaseRequest) -> Any:
+        raise AssertionError
+
+    async with served(handler) as (_, writer, spy):
+        manager = spy._manager
+        assert manager is not None
+        assert list(manager._connections) == [spy]
+        writer.close()
+        while manager._connections:  # noqa: ASYNC110 (a lost connection has no event)
+            await asyncio.sleep(0)
 
 
 def test_fault_of_the_parser_has_the_fields_that_are_told() -> None:
@@ -140,6 +161,126 @@ async def test_what_quacks_like_a_response_is_prepared_ended_and_asked_to_keep_a
             await reader.readuntil(b"\r\n\r\n")
         assert await reader.read() == b""
     assert [quack.calls for quack in quacks] == [["prepare", "write_eof"]] * 2
+
+
+def parser(**limits: int) -> Any:
+    loop = asyncio.get_running_loop()
+    return HttpRequestParser(BaseProtocol(loop), loop, 2**16, **limits)  # type: ignore[arg-type]
+
+
+async def test_parser_says_what_is_too_long_by_the_limit_that_it_broke() -> None:
+    limits = {"max_line_size": 102, "max_field_size": 100}
+    for raw, limit in ((b"GET /" + b"a" * 102, 102), (b"GET / HTTP/1.1\r\nHost: t\r\nX: " + b"a" * 101, 100)):
+        with pytest.raises(LineTooLong) as refused:
+            parser(**limits).feed_data(raw + b"\r\n")
+        assert refused.value.args[1] == limit
+    for raw in (b"GET /" + b"a" * 100, b"GET / HTTP/1.1\r\nX: " + b"a" * 98):
+        parser(**limits).feed_data(raw)
+
+
+async def test_parser_takes_so_many_headers() -> None:
+    def head(count: int) -> bytes:
+        return b"GET / HTTP/1.1\r\nHost: t\r\n" + b"X: a\r\n" * (count - 1) + b"\r\n"
+
+    assert len(parser(max_headers=MOST_HEADERS).feed_data(head(MOST_HEADERS))[0]) == 1
+    with pytest.raises(BadHttpMessage) as refused:
+        parser(max_headers=MOST_HEADERS).feed_data(head(MOST_HEADERS + 1))
+    assert refused.value.message == TOO_MANY_HEADERS
+
+
+async def test_parser_at_its_end_says_whether_a_head_has_begun_and_else_goes_on() -> None:
+    request = b"GET / HTTP/1.1\r\nHost: t\r\n\r\n"
+    asked = parser()
+    for raw in (b"", b"\r\n", request, request + b"\r\n", b"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 1\r\n\r\na"):
+        messages, _, _ = asked.feed_data(raw)
+        assert len(messages) == raw.count(b"HTTP")
+        assert asked.feed_eof() is None
+        assert len(asked.feed_data(request)[0]) == 1
+    for raw in (b"G", b"GET", b"GET /a", b"GET / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nHost: t", request[:-1]):
+        asked = parser()
+        asked.feed_data(request + raw)
+        with suppress(BadHttpMessage):
+            assert asked.feed_eof() is not None
+
+
+async def test_fault_put_last_while_a_request_is_waited_for_comes_to_the_error_handler() -> None:
+    async def handler(request: web.BaseRequest) -> Any:
+        raise AssertionError
+
+    async with served(handler) as (reader, writer, spy):
+        writer.write(b"GET / HT")
+        while spy._waiter is None:  # noqa: ASYNC110 (waiting has no event)
+            await asyncio.sleep(0)
+        fault = _ErrInfo(408, ValueError("late"), "late")
+        spy._messages.append((fault, EMPTY_PAYLOAD))
+        spy._waiter.set_result(None)
+        assert (await reader.read()).startswith(b"HTTP/1.1 400 Bad")
+        assert spy.faults == [fault]
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_connection_may_be_kept_without_end(new_loop: Any) -> None:
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        handle = loop.call_at(math.inf, lambda: None)
+        await asyncio.sleep(0.01)
+        handle.cancel()
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(scenario())
+
+
+async def test_message_made_the_last_ends_its_connection() -> None:
+    messages, _, _ = parser().feed_data(b"GET / HTTP/1.1\r\nHost: t\r\n\r\n")
+    message = messages[0][0]
+    assert not message.should_close
+    last = message._replace(should_close=True)
+    assert (last.should_close, last.method, last.path) == (True, "GET", "/")
+    assert last.headers is message.headers
+
+
+async def test_each_wait_for_a_piece_of_a_body_goes_through_its_timer() -> None:
+    entered: list[str] = []
+
+    class Timer(TimerNoop):
+        __slots__ = ()
+
+        def __enter__(self) -> BaseTimerContext:
+            entered.append("enter")
+            return self
+
+        def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
+            entered.append("exit" if kind is None else kind.__name__)
+
+    async def handler(request: web.BaseRequest) -> Any:
+        request.content._timer = Timer()
+        for read in (
+            request.content.readany,
+            request.content.readline,
+            request.content.readchunk,
+            lambda: request.content.read(1),
+            lambda: request.content.readexactly(1),
+        ):
+            entered.clear()
+            writer.write(b"1\r\n\n\r\n")
+            await read()
+            await request.content.readchunk() if read == request.content.readchunk else None
+            assert entered[0] == "enter"
+            assert set(entered) == {"enter", "exit"}
+        entered.clear()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(request.content.readany(), 0.01)
+        assert entered == ["enter", "CancelledError"]
+        request.content.set_exception(ValueError())
+        request.content.set_exception(None)  # type: ignore[arg-type]
+        writer.write(b"1\r\na\r\n")
+        assert await request.content.readany() == b"a"  # what is forgotten stops nobody
+        request.protocol.force_close()
+        return Quack(keep_alive=False)
+
+    async with served(handler) as (reader, writer, _):
+        writer.write(b"POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n")
+        assert await reader.read() == b""
 
 
 async def test_malformed_requests_come_to_the_error_handler_as_the_one_error_message() -> None:

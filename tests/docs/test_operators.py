@@ -16,6 +16,7 @@ from plugins.logs.tokens import compile_format
 from service import cli
 from service.cli import exits
 from service.errors import EX_CONFIG
+from service.settings import Limits, Timeouts
 from service.testing.postgres import PostgresServer
 from service.testing.service import MakeService
 
@@ -80,6 +81,15 @@ async def test_json_log_has_the_fields_that_are_shown(
 def test_exit_codes_are_all_there(rows: Rows) -> None:
     there = re.findall(r"^    (\d+) ", exits.__doc__ or "", re.MULTILINE)
     assert [row[0] for row in rows(PAGE, "tested: exit codes")] == there
+
+
+def test_bounds_are_all_there_with_their_defaults(rows: Rows) -> None:
+    bounds = {
+        f"{table}.{name}": str(field.default)
+        for table, model in (("timeouts", Timeouts), ("limits", Limits))
+        for name, field in model.model_fields.items()
+    }
+    assert {row[0]: row[1] for row in rows(PAGE, "tested: bounds")} == bounds
 
 
 def test_messages_of_a_failed_start_are_those_of_the_table(

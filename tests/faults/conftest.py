@@ -42,6 +42,7 @@ class Plugin:
     def routes(self):
         for handler in (self.quick, self.slow, self.long, self.stream):
             yield Route("GET", f"/{handler.__name__}", handler, name=handler.__name__)
+        yield Route("POST", "/take", self.take, name="take")
 
     @hookimpl
     def steps(self, route):
@@ -63,6 +64,9 @@ class Plugin:
     async def long(self, request):
         await asyncio.sleep(3)
         return self.answer()
+
+    async def take(self, request):
+        return Answer.json(len(await request.read()))
 
     async def stream(self, request):
         response = web.StreamResponse()

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,11 +16,13 @@ import pytest
 import uvloop
 from aiohttp import web
 
+from service.client import client_of
 from service.events import Exchange
 from service.parts import Handler, MountedRoute, Step
 from service.pipeline import Plan
 from service.protocol import Front
 from service.run import SystemClock
+from service.settings import Limits, Timeouts
 from service.slots import Door
 from service.table import MALFORMED_SLOTS, UNMATCHED_SLOTS, Table, lost, malformed, pseudo_route
 
@@ -167,8 +169,15 @@ async def serving(
     handler_s: float = PATIENCE_S,
     body_limit: int = 1_000,
     clock: Any = None,
+    timeouts: Mapping[str, str] | None = None,
+    limits: Mapping[str, Any] | None = None,
+    now: Callable[[], float] | None = None,
+    proxies: Iterable[str] = (),
 ) -> AsyncIterator[House]:
-    """Serve these routes with their steps on a free port; leaving it checks that nothing was left behind."""
+    """Serve these routes with their steps on a free port; leaving it checks that nothing was left behind.
+
+    `timeouts` and `limits` as in config.toml; `now` is what deadlines go by.
+    """
     exchanges: list[Exchange] = []
     house: House
 
@@ -180,6 +189,7 @@ async def serving(
             clock=clock or SystemClock(),
             handler_s=handler_s,
             body_limit=body_limit,
+            client_of=client_of(proxies),
             closing=lambda: house.draining,
         )
 
@@ -193,7 +203,12 @@ async def serving(
     )
     app.freeze()
     loop = asyncio.get_running_loop()
-    front = Front(table, body_limit=body_limit)
+    front = Front(
+        table,
+        timeouts=Timeouts.model_validate(timeouts or {}),
+        limits=Limits.model_validate({"body": f"{body_limit}B", **(limits or {})}),
+        now=now,
+    )
     server = await loop.create_server(front, "127.0.0.1", 0)
     house = House(table, app, front, server.sockets[0].getsockname()[1], exchanges)
     ear = _Ear(house.logged)
@@ -239,10 +254,11 @@ def placed(
     name: str | None = None,
     plugin: str = "plugin",
     version: str = "v1",
+    door: Door = Door.API,
 ) -> tuple[MountedRoute, tuple[Step, ...]]:
     """A route at its place, with its steps."""
     label = name or "r." + "".join(char if char.isalnum() else "_" for char in path)
-    return MountedRoute(method, path, label, plugin, version, Door.API, handler), steps
+    return MountedRoute(method, path, label, plugin, version, door, handler), steps
 
 
 @pytest.fixture(name="serving")

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from service.answers import Answer
+from service.client import client_of
 from service.errors import PluginError
 from service.keys import ALLOWED, REQUEST_ID, VERSION
 from service.parts import Check, Finish, MountedRoute
@@ -31,6 +32,7 @@ def plan(route: MountedRoute) -> Plan:
         clock=SystemClock(),
         handler_s=1.0,
         body_limit=1,
+        client_of=client_of(()),
         closing=lambda: False,
     )
 

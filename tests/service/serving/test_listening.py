@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import errno
 import ipaddress
@@ -216,6 +217,16 @@ async def test_tls_serves_and_a_reload_reads_the_certificate_anew(start: Any, tm
     assert code == 0
     trusting = ssl.create_default_context(cadata=second.decode())
     assert (await get(TCPConnector(ssl=trusting), url))[0] == 200
+
+
+async def test_who_does_not_speak_tls_in_time_is_closed(start: Any, tmp_path: Path) -> None:
+    write_certificate(tmp_path, serial=1)
+    service = await start("--set", "service.timeouts.header=100ms", config=TLS)
+    port = int((await service.line(r"https://127\.0\.0\.1:(\d+)"))[1])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    async with asyncio.timeout(10):
+        assert await reader.read() == b""
+    writer.close()
 
 
 @pytest.mark.parametrize(
