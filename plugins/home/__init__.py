@@ -50,17 +50,18 @@ HOST: Final = re.compile(r"(?:[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::
 URL: Final = re.compile(rf"https?://{HOST.pattern}(?:/[A-Za-z0-9._~/-]*)?")
 
 
-def _is_base(url: str) -> str:
-    if not URL.fullmatch(url):
+def _base(url: str | None) -> str | None:
+    """`url` without the slash at its end. Raises ValueError, saying what it has to be."""
+    if url is not None and not URL.fullmatch(url):
         raise ValueError('is absolute, like "https://api.example.com", and has no user, query or fragment')
-    return url.rstrip("/")
+    return url and url.rstrip("/")
 
 
 class Settings(PluginSettings):
     door: Literal["api", "operator"] = "api"
     """Who it is for: "api" is anyone who may call the API, "operator" whoever runs the service."""
 
-    url: Annotated[str, AfterValidator(_is_base), Field(examples=["https://api.example.com"])] | None = None
+    url: Annotated[str | None, AfterValidator(_base), Field(examples=["https://api.example.com"])] = None
     """Where clients find the API, for links and curl lines: `"https://api.example.com"`. Where the request came to,
     unless set."""
 
