@@ -272,22 +272,25 @@ class Plan:
             sent = request[_BEGUN].sent if _BEGUN in request else 0
             if isinstance(failure, ConnectionError):
                 error_code = failure = None  # the connection that broke under its handler is the client's
-        exchange = Exchange(
-            request_id,
-            request.method,
-            request.raw_path,
-            self.name,
-            self._template,
-            request[VERSION],
-            status,
-            began_at,
-            duration_s,
-            sent,
-            client.address,
-            request[PRINCIPAL].subject,
-            request.headers,
-            error_code,
-            failure,
+        exchange = tuple.__new__(  # as a named tuple makes itself, without a second call
+            Exchange,
+            (
+                request_id,
+                request.method,
+                request.raw_path,
+                self.name,
+                self._template,
+                request[VERSION],
+                status,
+                began_at,
+                duration_s,
+                sent,
+                client.address,
+                request[PRINCIPAL].subject,
+                request.headers,
+                error_code,
+                failure,
+            ),
         )
         for observe in self._observers:
             try:

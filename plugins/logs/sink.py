@@ -72,7 +72,8 @@ class Sink:
                 return
             self._queue.append(line)
             self._waiting_bytes += len(line)
-        self._rouse_writer()
+        if not self._roused:
+            self._rouse_writer()
 
     def put_exchange(self, exchange: Exchange) -> None:
         """Queue the line of `exchange`, which is rendered later, unless it holds on to a crash or many wait already."""
@@ -80,12 +81,12 @@ class Sink:
             self.put(self._rendered(exchange))
             return
         self._queue.append(exchange)
-        self._rouse_writer()
+        if not self._roused:
+            self._rouse_writer()
 
     def _rouse_writer(self) -> None:
-        if not self._roused:
-            self._roused = True
-            self._rouse.set()
+        self._roused = True
+        self._rouse.set()
 
     def close(self) -> None:
         """Write what is queued and end the writer; returns after `CLOSE_WITHIN_S` seconds at the latest."""
