@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "config": "service.cli.config:config",
     "plugins": "service.cli.plugins:plugins",
     "routes": "service.cli.routes:routes",
+    "doctor": "service.cli.doctor:doctor",
     "init": "service.cli.init:init",
 }
 
