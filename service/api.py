@@ -44,7 +44,7 @@ from service.ports import (
     Transaction,
 )
 from service.run import Clock, Run
-from service.settings import Duration, PluginSettings, Rate, Secret, Size, nearest
+from service.settings import Duration, PluginSettings, Rate, Secret, Size, Unique, nearest
 from service.slots import Door, Slot
 
 __all__ = [
@@ -105,6 +105,7 @@ __all__ = [
     "Transaction",
     "Unauthenticated",
     "Unavailable",
+    "Unique",
     "UnsupportedMediaType",
     "Wrap",
     "hookimpl",

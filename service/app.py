@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Final
@@ -18,10 +18,12 @@ from service import __version__
 from service.blame import blame
 from service.errors import PluginError
 from service.events import Change
+from service.listening import MAIN, OPERATOR
 from service.loader import Loaded, Plugged
 from service.parts import Check, Finish, MountedRoute, Probe, Release, Route, Step, Wrap
 from service.pipeline import Observer, Plan
 from service.ports import CHANGES, CORE, SERVING, About, Ports
+from service.processors import worker_count
 from service.protocol import Front
 from service.run import Clock, Run, SystemClock, Tasks
 from service.settings import PluginSettings, Settings
@@ -38,15 +40,15 @@ EVERY_SLOT: Final = frozenset(Slot)
 class Application:
     """All that serves: made by `build`, handed to a server."""
 
-    app: web.Application
-    table: Table
+    tables: Mapping[str, Table]
+    """What is served on each listener."""
     plans: tuple[Plan, ...]
     state: State
     loaded: Loaded
 
-    def front(self) -> Front:
+    def front(self, listener: str = MAIN) -> Front:
         """What a listening socket calls for each connection. Needs a running loop."""
-        return Front(self.table, body_limit=self.loaded.settings.service.limits.body.bytes)
+        return Front(self.tables[listener], body_limit=self.loaded.settings.service.limits.body.bytes)
 
 
 class State:
@@ -55,10 +57,16 @@ class State:
     def __init__(self, about: About) -> None:
         self.about = about
         self.draining = False
+        self.retiring = False
+        """True once a newer generation serves: connections end, readiness does not."""
         self.routes: tuple[MountedRoute, ...] = ()
         self.probes: tuple[Probe, ...] = ()
         self.excused: set[str] = set()
         self._declared = asyncio.Event()
+
+    def is_closing(self) -> bool:
+        """True once connections should end with their next answer."""
+        return self.draining or self.retiring
 
     def excuse(self, prefix: str) -> None:
         self.excused.add(prefix)
@@ -86,18 +94,25 @@ class Announcer:
 
 
 def process_run(
-    settings: Settings, *, tasks: Tasks, say: Callable[[str], None], clock: Clock | None = None, serves: bool = True
+    settings: Settings,
+    *,
+    tasks: Tasks,
+    say: Callable[[str], None],
+    request_reload: Callable[[str], None] | None = None,
+    clock: Clock | None = None,
+    serves: bool = True,
 ) -> Run:
-    """What the plugins of this process share of their `Run`."""
+    """What the plugins of this process share of their `Run`. Without `request_reload` a reload that is asked for is
+    told as a sentence."""
     return Run(
         serves=serves,
         strict=settings.service.strict,
-        workers=1,
+        workers=worker_count(settings.service.workers),
         state_dir=settings.config_path.parent / settings.service.state_dir,
         clock=clock or SystemClock(),
         household=None,
         say=say,
-        request_reload=lambda reason: say(f"A reload is asked for ({reason}): restart the service."),
+        request_reload=request_reload or (lambda reason: say(f"A reload is asked for: {reason}.")),
         spawn=tasks.spawn,
     )
 
@@ -109,7 +124,7 @@ async def household(loaded: Loaded) -> AsyncIterator[Mapping[str, object]]:
         yielded: dict[str, object] = {}
         for name, enter in loaded.hook("household").items():
             plugged = loaded[name]
-            yielded[name] = await _enter(stack, plugged, "household", enter(run=plugged.run))
+            yielded[name] = await _enter(stack, plugged, "household", enter(run=plugged.run), loaded.settings)
         yield yielded
 
 
@@ -125,14 +140,14 @@ async def build(loaded: Loaded, *, tasks: Tasks) -> AsyncIterator[Application]:
             announcer.listeners = tuple(_functions(loaded, "changes"))
             observers = tuple(_functions(loaded, "observers"))
             routes = mount(loaded, excused=state.excused)
-            app = web.Application()
-            plans = fold(loaded, routes, observers=observers, closing=lambda: state.draining)
-            table = Table(app, plans[:-2], unmatched=plans[-2], malformed=plans[-1])
-            app.freeze()
-            await app.startup()
-            stack.push_async_callback(app.cleanup)
-            state.declare(routes, _probes(loaded))
-            yield Application(app, table, tuple(plans), state, loaded)
+            plans = fold(loaded, routes, observers=observers, closing=state.is_closing)
+            tables = {
+                listener: await _freeze(stack, plans, doors) for listener, doors in _doors(loaded.settings).items()
+            }
+            probes = _probes(loaded)
+            loaded.settings.close_report()
+            state.declare(routes, probes)
+            yield Application(tables, tuple(plans), state, loaded)
         finally:
             await tasks.end()  # before plugins close: what runs may use what they have opened
 
@@ -157,7 +172,7 @@ async def _open(stack: AsyncExitStack, loaded: Loaded, state: State, announcer: 
                 provides=getattr(plugin, "provides", ()),
                 providers=plugged.providers,
             )
-            await _enter(stack, plugged, "lifespan", enter(ports=ports))
+            await _enter(stack, plugged, "lifespan", enter(ports=ports), loaded.settings)
         for key in getattr(plugin, "provides", ()):
             if plugged.name not in [owner for owner, _ in shelf.get(key.name, ())]:
                 raise PluginError(
@@ -166,15 +181,22 @@ async def _open(stack: AsyncExitStack, loaded: Loaded, state: State, announcer: 
                 )
 
 
-async def _enter(stack: AsyncExitStack, plugged: Plugged, hook: str, context: object) -> object:
-    """Enter what a hook returned; what it raises on the way out is logged, so that the others still close."""
+async def _enter(stack: AsyncExitStack, plugged: Plugged, hook: str, context: object, settings: Settings) -> object:
+    """Enter what a hook returned; what it raises on the way out is logged, so that the others still close.
+
+    Raises SettingsError for the faults that it told by `run.fault`, also where it gave up after them.
+    """
     if not isinstance(context, AbstractAsyncContextManager):
         raise PluginError(
             f"plugin {plugged.name}: its hook {hook} returns {type(context).__name__}; "
             "return an async context manager (contextlib.asynccontextmanager)."
         )
-    with blame(plugged.name, f"hook {hook}"):
-        entered: object = await context.__aenter__()
+    try:
+        with blame(plugged.name, f"hook {hook}"):
+            entered: object = await context.__aenter__()
+    except PluginError:
+        settings.raise_faults()
+        raise
 
     async def leave() -> None:
         try:
@@ -183,6 +205,7 @@ async def _enter(stack: AsyncExitStack, plugged: Plugged, hook: str, context: ob
             log.exception("Plugin %s failed to close what its hook %s had opened.", plugged.name, hook)
 
     stack.push_async_callback(leave)
+    settings.raise_faults()
     return entered
 
 
@@ -228,26 +251,27 @@ def _both(one: str, other: str) -> str:
 
 def mount(loaded: Loaded, *, excused: Iterable[str] = ()) -> list[MountedRoute]:
     """Every plugin's routes at their places: relative paths below `{api_root}/{version}`."""
-    strict = loaded.settings.service.strict
+    service = loaded.settings.service
+    is_unguarded = service.strict and service.operator is None
     named: dict[tuple[str, str], MountedRoute] = {}
     for name, declare in loaded.hook("routes").items():
         for route in _listed(name, "routes", declare()):
             if not isinstance(route, Route):
                 raise PluginError(f"plugin {name}: its hook routes returned {route!r}; return Routes.")
-            placed = _placed(route, name, api_root=loaded.settings.service.api_root)
+            placed = _placed(route, name, api_root=service.api_root)
             if (other := named.setdefault((placed.version, placed.name), placed)) is not placed:
                 raise PluginError(
                     f"{_both(other.plugin, name)} a route {placed.name}; names are unique, so rename one or turn its "
                     "plugin off."
                 )
-            if placed.door is Door.OPERATOR and strict:
+            if placed.door is Door.OPERATOR and is_unguarded:
                 loaded[name].run.say(
                     f"{placed.method} {placed.path} ({name}) is for operators and not served, since nothing guards it "
-                    "here; strict = false under [service] serves it all the same."
+                    "here; give operators a listener of their own: operator = { port = 3001 } under [service]."
                 )
     loaded.settings.check_routes([route.name for route in named.values()], tolerated_prefixes=excused)
     loaded.settings.raise_faults()
-    return [route for route in named.values() if not (route.door is Door.OPERATOR and strict)]
+    return [route for route in named.values() if not (route.door is Door.OPERATOR and is_unguarded)]
 
 
 def _placed(route: Route, plugin: str, *, api_root: str) -> MountedRoute:
@@ -305,6 +329,29 @@ def fold(
     plans.append(plan(pseudo_route(malformed), MALFORMED_SLOTS))
     loaded.settings.raise_faults()
     return plans
+
+
+def _doors(settings: Settings) -> Mapping[str, frozenset[Door]]:
+    """Whose routes are served on each listener. Operators' are on the main one for want of their own, unless strict."""
+    if settings.service.operator is None:
+        return {MAIN: frozenset(Door)}
+    return {MAIN: frozenset({Door.API, Door.PROBE}), OPERATOR: frozenset({Door.OPERATOR, Door.PROBE})}
+
+
+async def _freeze(stack: AsyncExitStack, plans: Sequence[Plan], doors: frozenset[Door]) -> Table:
+    """The table of the routes behind these doors, complete: nothing is added to it any more."""
+    app = web.Application()
+    *placed, unmatched, malformed = plans
+    table = Table(
+        app,
+        [plan for plan in placed if plan.route.door in doors],
+        unmatched=unmatched,
+        malformed=malformed,
+    )
+    app.freeze()
+    await app.startup()
+    stack.push_async_callback(app.cleanup)
+    return table
 
 
 def _steps_of(

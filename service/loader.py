@@ -97,12 +97,18 @@ def load(
         source = _source_of(instance, sources, settings)
         if not (instance.enabled or with_off):
             continue
-        own_run = replace(run, name=instance.name, household=(household or {}).get(instance.name))
+        own_run = replace(
+            run,
+            name=instance.name,
+            household=(household or {}).get(instance.name),
+            fault=partial(settings.fault_in, instance.name),
+        )
         plugged = _plug(instance, source, own_run, manager, settings) if source else None
         if plugged is not None:
             made[instance.name] = plugged
         elif instance.enabled:
             failed[instance.name] = source
+    settings.check_unique({name: plugged.source.name for name, plugged in made.items()})
     plugins = {name: plugged.plugin for name, plugged in made.items()}
     wired = wire(plugins, settings, sources, failed=failed)
     step_order = order_steps(settings, made)

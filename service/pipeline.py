@@ -22,7 +22,7 @@ from aiohttp.http import SERVER_SOFTWARE
 from aiohttp.web import Request, RequestKey, StreamResponse
 
 from service.answers import BODILESS, Answer, Sent, StreamHead
-from service.errors import ExpectationFailed, PayloadTooLarge
+from service.errors import ExpectationFailed, PayloadTooLarge, Unavailable
 from service.events import CLIENT_CLOSED_REQUEST, Exchange
 from service.keys import CLIENT, PRINCIPAL, REQUEST_ID, VERSION, Client
 from service.parts import Check, CheckFn, Finish, FinishFn, MountedRoute, Release, ReleaseFn, Step, Wrap
@@ -37,6 +37,8 @@ log = logging.getLogger("pegboard")
 Observer: TypeAlias = Callable[[Exchange], None]
 
 SWITCHING_PROTOCOLS: Final = 101
+
+CUT_OFF: Final = "The service is ending and could not wait for this request any longer."
 
 REQUEST_ID_HEADER: Final = "X-Request-Id"
 _WELL_FORMED_ID: Final = re.compile(r"[A-Za-z0-9._-]{8,128}")
@@ -164,6 +166,10 @@ class Plan:
                 status, sent = await self._end_stream(request, answer)
                 return Sent(keep_alive=bool(answer.keep_alive))
             return answer
+        except asyncio.CancelledError:
+            if self._closing():
+                answer, status, sent = self._cut_off(request, request_id)
+            raise
         finally:
             for slot, release in self._releases:
                 if slot <= request.get(_ENTERED, 0):
@@ -248,6 +254,21 @@ class Plan:
         deadline = request.get(DEADLINE)
         if deadline is not None and not deadline.expired():
             deadline.reschedule(None)
+
+    def _cut_off(self, request: Request, request_id: str) -> tuple[Answer | None, int, int]:
+        """Tell a client that still waits that its request was cancelled, because the service could not wait for it any
+        longer; what was sent: an answer, its status and the bytes of its body."""
+        transport = request.transport
+        if transport is None or transport.is_closing():
+            return None, CLIENT_CLOSED_REQUEST, 0
+        if (begun := request.get(_BEGUN)) is not None:
+            return None, begun.status, begun.sent
+        answer = self._shield.refuse(request, Unavailable(CUT_OFF, headers={"Retry-After": "1"}))
+        answer.add(REQUEST_ID_HEADER, request_id)
+        answer.keep_alive = False
+        for piece in answer.render(request):
+            transport.write(piece)
+        return answer, answer.status, len(answer.body)
 
     def _let_go(self, release: ReleaseFn, request: Request) -> None:
         try:

@@ -127,7 +127,7 @@ class Front(web.Server):
         await asyncio.gather(*[connection.end() for connection in self._made()])
 
     async def cut(self, *, within_s: float) -> None:
-        """Cancel every handler and close without sending what is left. Those that ignore it are left behind."""
+        """Cancel every handler, which tells its client, and close. Those that ignore it are left behind."""
         serving = {each._serving for each in self._made() if each._serving is not None and not each._serving.done()}
         for task in serving:
             task.cancel()
@@ -135,8 +135,8 @@ class Front(web.Server):
             _, stubborn = await asyncio.wait(serving, timeout=within_s)
             if stubborn:
                 log.error("Requests that ignore their cancellation are left behind: %d.", len(stubborn))
-        for transport in tuple(self._connections.values()):
-            transport.abort()
+        for connection in self._made():
+            connection.force_close()
 
     def _made(self) -> list[Connection]:
         return cast("list[Connection]", self.connections)

@@ -38,6 +38,23 @@ class Spawn(Protocol):
         """Run it in a task that the core tracks and ends when the service drains."""
 
 
+class TellFault(Protocol):
+    def __call__(
+        self, path: tuple[str | int, ...], message: str, *, write: object = None, rename: str | None = None
+    ) -> None:
+        """Add a mistake in the plugin's own settings to the one report, while it is made, opened or asked what it
+        declares: it comes out with file and line, and ends the start once that hook is over.
+
+        `path` is below the plugin's own table: `("table", "users", "hidden")`. `message` says what is wrong, without a
+        full stop. The way out is the whole value to `write` there, as TOML has it (the core makes the line of it, for
+        the file, the variable or the option that set it), or how to `rename` the last key; with neither, to remove it.
+        """
+
+
+def _no_fault(path: tuple[str | int, ...], message: str, *, write: object = None, rename: str | None = None) -> None:
+    raise RuntimeError("only a plugin that was loaded has settings to find faults in")
+
+
 class Tasks:
     """Background tasks of one process: kept from the garbage collector, their crashes logged, ended together."""
 
@@ -91,3 +108,5 @@ class Run:
     spawn: Spawn
     name: str = ""
     """The instance name of the plugin that has this Run: the name of its table."""
+    fault: TellFault = _no_fault
+    """Tell a mistake in the settings that shows only now: a table that the database lacks."""

@@ -128,4 +128,5 @@ def _from_aiohttp(error: HTTPException) -> ServiceError | Answer:
 def _kind(status: int) -> type[ServiceError]:
     """The class for a status; one that we have no word for has its name as code."""
     code = _RENAMED.get(status) or (HTTPStatus(status).name if status in _KNOWN else f"STATUS_{status}")
-    return _BY_STATUS.get(status) or type("Refused", (ServiceError,), {"status": status, "code": code})
+    words = {"status": status, "code": code, "__module__": HTTPException.__module__}  # aiohttp's, none of ours
+    return _BY_STATUS.get(status) or type("Refused", (ServiceError,), words)

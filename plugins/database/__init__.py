@@ -22,7 +22,7 @@ from typing import Annotated, Self
 from pydantic import Field, field_validator, model_validator
 
 from plugins.database.embedded import embedded_server
-from plugins.database.opening import UNDERSTOOD, Connector, Place, connect_patiently
+from plugins.database.opening import UNDERSTOOD, Connector, Place, WrongSetting, connect_patiently
 from plugins.database.pool import open_database
 from plugins.database.pulse import Pulse
 from service.api import DATABASE, Alarm, Duration, PluginError, PluginSettings, Ports, Probe, Run, Secret, hookimpl
@@ -123,9 +123,9 @@ class Plugin:
     async def lifespan(self, ports: Ports) -> AsyncIterator[None]:
         pool, timeouts = self._settings.pool, self._settings.timeouts
         connector = Connector(self._url(), connect_s=pool.connect.seconds, read_s=timeouts.read.seconds)
-        first = await connect_patiently(connector, patience_s=timeouts.start.seconds, say=self._run.say)
-        self._pulse = Pulse(connector, first)
         try:
+            first = await connect_patiently(connector, patience_s=timeouts.start.seconds, say=self._run.say)
+            self._pulse = Pulse(connector, first)
             if self._settings.url:
                 version = str(first.get_settings().server_version).split()[0]  # without the packager's addition
                 self._run.say(f"PostgreSQL {version} at {connector.place}")
@@ -142,8 +142,13 @@ class Plugin:
             ) as database:
                 ports.provide(DATABASE, database)
                 yield
+        except WrongSetting as error:
+            if error.path != ("url",) or self._settings.url:  # the embedded server has no URL to correct
+                self._run.fault(error.path, error.message, write=error.write)
+            raise
         finally:
-            self._pulse.close()
+            if self._pulse is not None:
+                self._pulse.close()
 
     @hookimpl
     def probes(self) -> Iterable[Probe]:

@@ -44,9 +44,11 @@ PLAIN_WORDS = {
 }
 
 
+EXAMPLE = "postgresql://user:password@host:5432/name"
+
 UNDERSTOOD = (
-    "a URL of PostgreSQL looks like postgresql://user:password@host:5432/name, with special characters "
-    "percent-encoded: # is %23, / is %2F, ? is %3F, @ is %40"
+    f"a URL of PostgreSQL looks like {EXAMPLE}, with special characters percent-encoded: "
+    "# is %23, / is %2F, ? is %3F, @ is %40"
 )
 
 _HOST = r"(?:\[[0-9A-Fa-f:.]*\]|[^\[\]:,]*)(?::[0-9]*)?"
@@ -96,6 +98,18 @@ def _with_port(host: str, port: str) -> str:
         return LOCAL
     has_port = host.rpartition("]")[2].count(":") == 1
     return host if host.startswith("/") or has_port else f"{host}:{port}"
+
+
+class WrongSetting(PluginError):
+    """PostgreSQL does not take what a setting says: trying again cannot help."""
+
+    def __init__(self, *path: str, message: str, write: object, otherwise: str) -> None:
+        """`otherwise` is the way out where the setting is not what led here."""
+        super().__init__(f"{message}; {otherwise}.")
+        self.path = path
+        """Below [plugins.database]."""
+        self.message = message
+        self.write = write
 
 
 class Connector:
@@ -151,7 +165,7 @@ def _unchanged(text: bytes) -> bytes:
 async def connect_patiently(
     connector: Connector, *, patience_s: float, say: Callable[[str], None]
 ) -> asyncpg.Connection:
-    """The first connection: retried for `patience_s` where that may help. Raises PluginError, DependencyError."""
+    """The first connection: retried for `patience_s` where that may help. Raises WrongSetting, DependencyError."""
     delay_s = FIRST_DELAY_S
     last: BaseException = TimeoutError()
     try:
@@ -161,8 +175,11 @@ async def connect_patiently(
                     return await connector.connect()
                 except (*DRIVER_ERRORS, ValueError) as error:
                     if is_permanent(error, connector.place):
-                        raise PluginError(
-                            f"cannot connect to {connector.place}: {reason(error, connector.place)}; correct the url."
+                        raise WrongSetting(
+                            "url",
+                            message=f"cannot connect to {connector.place}: {reason(error, connector.place)}",
+                            write=EXAMPLE,
+                            otherwise="correct the url",
                         ) from None
                     if delay_s == FIRST_DELAY_S:
                         say(f"waiting for PostgreSQL at {connector.place}: {reason(error, connector.place)}")

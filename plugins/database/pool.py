@@ -23,7 +23,7 @@ from asyncpg.pool import PoolConnectionProxy
 
 from plugins.database.constraints import Constraints
 from plugins.database.listening import listening
-from plugins.database.opening import GRACE_S, Connector, reason
+from plugins.database.opening import GRACE_S, TOO_MANY_CONNECTIONS, Connector, WrongSetting, reason
 from plugins.database.sqlstate import (
     BUSY,
     COLLISIONS,
@@ -320,7 +320,7 @@ async def open_database(
 ) -> AsyncIterator[Postgres]:
     """The port over a pool, closed with the block. `first` is a connection to read the catalogue with.
 
-    Raises PluginError with one sentence.
+    Raises PluginError with one sentence, WrongSetting where PostgreSQL has too few connections.
     """
     constraints = Constraints()
     pool = asyncpg.create_pool(
@@ -335,10 +335,12 @@ async def open_database(
         await constraints.load(first)
         await pool
     except DRIVER_ERRORS as error:
-        raise PluginError(
-            f"cannot open pool.min = {min_size} connections to {connector.place}: {reason(error, connector.place)}; "
-            "lower pool.min, or allow more connections there."
-        ) from None
+        message = f"cannot open pool.min = {min_size} connections to {connector.place}: "
+        message += reason(error, connector.place)
+        way_out = "lower pool.min, or allow more connections there"
+        if sqlstate(error) == TOO_MANY_CONNECTIONS:
+            raise WrongSetting("pool", "min", message=message, write=min_size // 2, otherwise=way_out) from None
+        raise PluginError(f"{message}; {way_out}.") from None
     logging.getLogger("asyncpg.pool").addFilter(_said_already)
     try:
         yield Postgres(

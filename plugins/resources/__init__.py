@@ -2,7 +2,7 @@
 
 Table   [plugins.resources], [plugins.resources.table.NAME]
 Needs   DATABASE; the schema is read once, when the plugin is opened
-Routes  resources.index, NAME.list, NAME.read, NAME.CHILD.list
+Routes  resources.index, NAME.list, NAME.read, NAME.CHILD.list; with a path INSTANCE.index, INSTANCE.NAME.list and so on
 Raises  InvalidRequest: 400, everything wrong with a query string at once; NotFound: 404, no such row
 Source  design.md, Answers; RFC 9110 section 15.5; RFC 3986 section 2
 
@@ -16,16 +16,29 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 
 from plugins.resources.catalogue import CATALOGUE, read_catalogue
+from plugins.resources.findings import quoted
 from plugins.resources.handlers import IndexHandler, ItemHandler, ListHandler
 from plugins.resources.resource import Resource
 from plugins.resources.selecting import select
+from plugins.resources.shaping import as_segments, encoded, is_segment
 from plugins.resources.statements import Below
-from service.api import DATABASE, SERVING, Database, PluginError, PluginSettings, Ports, Route, Run, hookimpl
+from service.api import (
+    DATABASE,
+    SERVING,
+    Database,
+    PluginError,
+    PluginSettings,
+    Ports,
+    Route,
+    Run,
+    Unique,
+    hookimpl,
+)
 
 MAX_LIMIT_ROWS = 10_000
 """The most that `max_limit` may be (chosen): an answer is one value in memory, here and in PostgreSQL."""
@@ -35,10 +48,26 @@ Columns = str | tuple[str, ...]
 """Names of columns: a list, or one text with commas."""
 
 
+def _one_segment(path: str) -> str:
+    if "/" in path or not is_segment(path):
+        fix = "-".join(as_segments(path)) or "..."
+        raise ValueError(f"must be one segment of a URL, without / {{ and }}; write: path = {quoted(fix)}")
+    return path
+
+
+def _segments(path: str) -> str:
+    if path and not all(map(is_segment, path.split("/"))):
+        fix = "/".join(as_segments(path))
+        raise ValueError(
+            f"must be segments of a URL, without {{ and }}, and / between them; write: path = {quoted(fix)}"
+        )
+    return path
+
+
 class TableSettings(PluginSettings):
     """[plugins.resources.table.NAME]: NAME and all columns go by their names in the database."""
 
-    path: Annotated[str, Field(min_length=1)] | None = None
+    path: Annotated[str, AfterValidator(_one_segment)] | None = None
     """Segment of the URL; the table's name unless set."""
 
     key: Columns | None = None
@@ -62,8 +91,18 @@ class TableSettings(PluginSettings):
     names: Literal["camel", "as-is"] = "camel"
     """How columns are called in JSON and query strings: `createdAt`, or `created_at` as in the database."""
 
+    @model_validator(mode="after")
+    def _limit_fits(self) -> Self:
+        if self.limit is not None and self.limit > self.max_limit:
+            raise ValueError(f"is {self.max_limit}, below limit = {self.limit}; write: max_limit = {self.limit}")
+        return self
+
 
 class Settings(PluginSettings):
+    path: Annotated[str, AfterValidator(_segments), Unique()] = ""
+    """Segments of the URL before those of the tables: `"shop"` is /api/v1/shop/users. Each instance needs one of its
+    own. The names of routes that have one begin with that of the instance: `reporting.users.list`."""
+
     schema_: Annotated[str, Field(alias="schema", min_length=1)] = "public"
     """The schema whose tables are served."""
 
@@ -84,6 +123,8 @@ class Plugin:
     def __init__(self, settings: Settings, run: Run) -> None:
         self._settings = settings
         self._run = run
+        self._prefix = f"{run.name}." if settings.path else ""
+        """What the names of its routes and resources begin with."""
         self._routes: tuple[Route, ...] = ()
 
     @hookimpl
@@ -94,13 +135,14 @@ class Plugin:
         if body is None:
             raise PluginError("the database gave no catalogue; connect to PostgreSQL itself.")
         selection = select(read_catalogue(body), self._settings, plugin=self._run.name)
-        if selection.faults:
-            raise PluginError("\n".join(selection.faults))
+        for mistake in selection.mistakes:
+            self._run.fault(mistake.path, mistake.message, write=mistake.write, rename=mistake.rename)
         for sentence in selection.sentences:
             self._run.say(sentence)
         for table in selection.absent:
-            ports.need(SERVING).excuse(table)
-        self._routes = tuple(declare(selection.resources, database))
+            ports.need(SERVING).excuse(f"{self._prefix}{table}")
+        top = encoded(self._settings.path)
+        self._routes = tuple(declare(selection.resources, database, top=top, prefix=self._prefix))
         yield
 
     @hookimpl
@@ -108,24 +150,27 @@ class Plugin:
         return self._routes
 
 
-def declare(resources: Sequence[Resource], database: Database) -> Iterator[Route]:
-    """The routes of all resources, and of the index that lists them."""
+def declare(resources: Sequence[Resource], database: Database, *, top: str, prefix: str) -> Iterator[Route]:
+    """The routes of all resources, and of the index that lists them: below the path `top`, their names, and those of
+    what they read, with `prefix`."""
     index = IndexHandler(resources)
-    yield Route("GET", "", index.list_resources, name="resources.index", summary="List what there is.")
+    name = f"{prefix or 'resources.'}index"
+    yield Route("GET", top, index.list_resources, name=name, summary="List what there is.")
     for resource in resources:
-        name, tags = resource.name, (resource.name,)
+        name, tags = f"{prefix}{resource.name}", (f"{prefix}{resource.name}",)
+        path = f"{top}/{resource.path}".lstrip("/")
         yield Route(
             "GET",
-            resource.path,
+            path,
             ListHandler(resource, database).list_rows,
             name=f"{name}.list",
             tags=tags,
             reads=(name,),
-            summary=f"List {name}.",
+            summary=f"List {resource.name}.",
         )
         if not resource.has_items:
             continue
-        item = f"{resource.path}/{{id}}"
+        item = f"{path}/{{id}}"
         yield Route(
             "GET",
             item,
@@ -133,7 +178,7 @@ def declare(resources: Sequence[Resource], database: Database) -> Iterator[Route
             name=f"{name}.read",
             tags=tags,
             reads=(name,),
-            summary=f"Read one row of {name}.",
+            summary=f"Read one row of {resource.name}.",
         )
         for child in resource.children:
             yield Route(
@@ -142,6 +187,6 @@ def declare(resources: Sequence[Resource], database: Database) -> Iterator[Route
                 ListHandler(child.resource, database, below=Below(resource, child)).list_rows,
                 name=f"{name}.{child.name}.list",
                 tags=tags,
-                reads=(child.resource.name, name),
-                summary=f"List the rows of {child.resource.name} that belong to one row of {name}.",
+                reads=(f"{prefix}{child.resource.name}", name),
+                summary=f"List the rows of {child.resource.name} that belong to one row of {resource.name}.",
             )

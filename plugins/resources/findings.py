@@ -1,17 +1,35 @@
-"""What selecting has to say: `Findings` gathers faults and sentences, and words them alike."""
+"""What selecting has to say: `Findings` gathers mistakes in the settings and sentences, and words them alike."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from service.api import nearest
+
+if TYPE_CHECKING:
+    from plugins.resources import Columns
+    from plugins.resources.catalogue import Table
 
 MAX_NAMES_SHOWN = 12
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """One mistake in the settings, as `run.fault` takes it; any of them stops the start."""
+
+    path: tuple[str, ...]
+    """Below the instance's own table."""
+    message: str
+    write: object = None
+    """The whole value that would be right; None where there is nothing to write."""
+    rename: str | None = None
+    """How the last key of `path` should be called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,48 +38,78 @@ class Findings:
 
     plugin: str
     """The instance's name, in config.toml."""
-    faults: list[str] = field(default_factory=list)
-    """Mistakes in the settings, one sentence each, that end with the line to write; any of them stops the start."""
+    mistakes: list[Mistake] = field(default_factory=list)
     sentences: list[str] = field(default_factory=list)
     """What the operator should know, one sentence each."""
 
-    def blame(self, table: str, mistake: str) -> None:
-        """A fault in the settings of one table: what is wrong, then what to write."""
-        self.faults.append(f"{self.header(table)} {mistake}.")
+    def blame(self, *path: str, message: str, write: object = None, rename: str | None = None) -> None:
+        self.mistakes.append(Mistake(path, message, write, rename))
+
+    def say(self, sentence: str) -> None:
+        self.sentences.append(sentence)
 
     def header(self, table: str) -> str:
         """The line above the settings of a table."""
         return f"[plugins.{self.plugin}.table.{table if _BARE_KEY.fullmatch(table) else quoted(table)}]"
 
-    def say(self, sentence: str) -> None:
-        self.sentences.append(sentence)
-
-    def known(
-        self, table: str, setting: str, names: Iterable[str], columns: Collection[str], *, may_lack: bool = False
+    def standing(
+        self,
+        table: Table,
+        setting: str,
+        value: Columns,
+        *,
+        refuse: Callable[[str], str | None] = lambda column: None,
+        may_lack: bool = False,
     ) -> list[str]:
-        """Those of `names` that are columns; each other one is a fault, or only said where the table `may_lack` it and
-        no column has a name like it."""
-        known = []
-        for name in names:
-            meant = nearest(name, columns)
-            if name in columns:
-                known.append(name)
+        """The names of columns in `value`, a setting of `table`, that can stand.
+
+        Each other one is a mistake, and what to write has all of them corrected. `refuse` says why a column cannot be
+        named here. A name that is no column, and like none, is only said where the table `may_lack` it.
+        """
+        stands: list[str] = []
+        right: dict[str, str] = {}  # column to how it is spelled in the setting: a sort has a minus in front
+        messages: list[str] = []
+        for spelled in names(value):
+            name = spelled.removeprefix("-") if setting == "sort" else spelled
+            meant = nearest(name, table.columns)
+            if name in table.columns:
+                reason = refuse(name)
+                if reason is None:
+                    stands.append(spelled)
+                    right.setdefault(name, spelled)
+                else:
+                    messages.append(f"names {quoted(name)}, {reason}")
             elif may_lack and not meant:
-                self.say(f"{self.header(table)} {setting} names {quoted(name)}: {table} has no such column; remove it.")
+                header = self.header(table.name)
+                self.say(f"{header} {setting} names {quoted(name)}: {table.name} has no such column; remove it.")
             else:
-                way_out = f"write {quoted(meant)}" if meant else f"it has {listed(columns)}"
-                self.blame(table, f"{setting} names {quoted(name)}, which is no column of it; {way_out}")
-        return known
+                messages.append(f"names {quoted(name)}, which is no column of it; {hint(meant, table.columns)}")
+                if meant and refuse(meant) is None:
+                    right.setdefault(meant, spelled.removesuffix(name) + meant)
+        for message in messages:
+            self.blame("table", table.name, setting, message=message, write=_like(value, list(right.values())))
+        return stands
+
+
+def names(value: Columns) -> tuple[str, ...]:
+    """`"a, b"` is `["a", "b"]`; a name with a comma in it needs the list."""
+    return tuple(name.strip() for name in value.split(",")) if isinstance(value, str) else value
+
+
+def _like(value: Columns, right: list[str]) -> object:
+    """The names `right` as a text or a list, whichever `value` is; None where none is left."""
+    text = ", ".join(right)
+    return (text if isinstance(value, str) and list(names(text)) == right else right) or None
+
+
+def hint(meant: str | None, there: Collection[str]) -> str:
+    """How a message about a name that is not there ends."""
+    return f"did you mean {quoted(meant)}?" if meant else f"it has {listed(there)}"
 
 
 def quoted(name: str) -> str:
     """As TOML writes a text."""
     return json.dumps(name, ensure_ascii=False)
-
-
-def quoted_list(names: Iterable[str]) -> str:
-    """As TOML writes a list of texts."""
-    return json.dumps(list(names), ensure_ascii=False)
 
 
 def listed(names: Collection[str]) -> str:

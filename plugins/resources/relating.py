@@ -12,8 +12,8 @@ from plugins.resources.resource import Child, Resource
 from plugins.resources.shaping import SEGMENT_CHARS
 
 
-def with_children(resources: Sequence[Resource], findings: Findings) -> tuple[Resource, ...]:
-    """The same resources, each with its children."""
+def with_children(resources: Sequence[Resource], findings: Findings, *, top: str) -> tuple[Resource, ...]:
+    """The same resources, each with its children. `top` is what stands before their paths."""
     parents = {resource.name: resource for resource in resources if resource.has_items}
     children: dict[str, list[Child]] = {name: [] for name in parents}
     for resource in resources:
@@ -21,7 +21,8 @@ def with_children(resources: Sequence[Resource], findings: Findings) -> tuple[Re
         for name, keys in references.items():
             found = [_child(resource, parents[name], key, is_only=len(keys) == 1) for key in keys]
             if len(found) > 1:
-                paths = ", ".join(f"/{parents[name].path}/{{id}}/{child.segment}" for child in found)
+                path = f"{top}/{parents[name].path}".lstrip("/")
+                paths = ", ".join(f"/{path}/{{id}}/{child.segment}" for child in found)
                 findings.say(f"{resource.name} refers to {name} in {len(found)} ways: {paths}.")
             children[name] += found
     served = {resource.name for resource in resources}

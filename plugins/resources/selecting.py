@@ -1,21 +1,22 @@
 """What of the catalogue is served: `select` makes `Resource`s of tables and the operator's settings.
 
-Pure: mistakes come back as faults, what the operator should know as sentences, both ready to be read. A name that
-the database lacks is a fault; what cannot be served is left out with one sentence that says why. For a table that only
-`"*"` has found, what the settings say of columns that it lacks is no fault: one file serves several databases.
+Pure: mistakes in the settings and sentences for the operator come back as values. A name that the database lacks is a
+mistake; what cannot be served is left out with one sentence that says why. For a table that only
+`"*"` has found, what the settings say of columns that it lacks is none: one file serves several databases.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from plugins.resources.catalogue import Catalogue, Table
-from plugins.resources.findings import Findings, listed, quoted, quoted_list
+from plugins.resources.findings import Findings, Mistake, hint, listed, quoted
 from plugins.resources.relating import with_children
 from plugins.resources.resource import Resource
-from plugins.resources.shaping import shape
+from plugins.resources.shaping import SEGMENT_CHARS, encoded, shape
 from service.api import nearest
 
 if TYPE_CHECKING:
@@ -31,8 +32,8 @@ class Selection:
 
     resources: tuple[Resource, ...]
     absent: tuple[str, ...]
-    """Tables that have settings and that the database lacks, where that is no fault."""
-    faults: tuple[str, ...]
+    """Tables that have settings and that the database lacks, where that is no mistake."""
+    mistakes: tuple[Mistake, ...]
     """With any of them nothing is served."""
     sentences: tuple[str, ...]
 
@@ -42,11 +43,9 @@ def select(catalogue: Catalogue, settings: Settings, *, plugin: str) -> Selectio
     findings = Findings(plugin)
     resources: list[Resource] = []
     if not catalogue.tables and catalogue.schema not in catalogue.schemas:
-        meant = nearest(catalogue.schema, catalogue.schemas) or "..."
-        findings.faults.append(
-            f"[plugins.{plugin}] the database has no schema {quoted(catalogue.schema)}, it has "
-            f"{listed(catalogue.schemas)}; write schema = {quoted(meant)}."
-        )
+        meant = nearest(catalogue.schema, catalogue.schemas)
+        message = f"the database has no schema {quoted(catalogue.schema)}; {hint(meant, catalogue.schemas)}"
+        findings.blame("schema", message=message, write=meant or next(iter(catalogue.schemas), "public"))
     else:
         _check_names(catalogue, settings, findings)
         for table in _chosen(catalogue, settings, findings):
@@ -54,42 +53,46 @@ def select(catalogue: Catalogue, settings: Settings, *, plugin: str) -> Selectio
             resource = shape(table, settings.options(table.name), findings, is_named=is_named)
             if resource is not None:
                 resources.append(resource)
-        _check_paths(resources, findings)
-    if not resources and not findings.faults:
+        _check_paths(resources, settings, findings)
+    if not resources and not findings.mistakes:
         findings.say(
             f"Schema {catalogue.schema} has nothing that is served, of {listed(catalogue.tables)}; write tables = "
             f'["*"], or other names, under [plugins.{plugin}].'
         )
-    served = () if findings.faults else with_children(resources, findings)
+    served = () if findings.mistakes else with_children(resources, findings, top=encoded(settings.path))
     absent = tuple(name for name in settings.table if EVERY in settings.tables and name not in catalogue.tables)
-    return Selection(served, absent, tuple(findings.faults), tuple(findings.sentences))
+    return Selection(served, absent, tuple(findings.mistakes), tuple(findings.sentences))
 
 
 def _check_names(catalogue: Catalogue, settings: Settings, findings: Findings) -> None:
     """Every table that the settings name is there, and is served."""
     schema, tables, asked = catalogue.schema, catalogue.tables, settings.tables
+    right: dict[str, None] = {}
+    messages: list[str] = []
     for name in asked:
-        if name != EVERY and name not in tables:
-            meant = nearest(name, tables)
-            corrected = [meant if meant and each == name else each for each in asked if each != name or meant]
-            findings.faults.append(
-                f"[plugins.{findings.plugin}] tables names {quoted(name)}, which schema {schema} lacks, it has "
-                f"{listed(tables)}; write tables = {quoted_list(corrected)}."
-            )
+        meant = name if name == EVERY or name in tables else nearest(name, tables)
+        if meant:
+            right.setdefault(meant)
+        if meant != name:
+            messages.append(f"names {quoted(name)}, which schema {schema} lacks; {hint(meant, tables)}")
     for name in settings.table:
-        if name in asked or (EVERY in asked and name in tables):
+        if name in tables:
+            if EVERY not in asked and name not in right:
+                right.setdefault(name)
+                messages.append(f"does not name {quoted(name)}, which has settings of its own")
             continue
-        meant = nearest(name, tables if EVERY in asked else asked)
-        way_out = f"write {findings.header(meant)}" if meant else "remove it"
-        if EVERY in asked:
+        meant = nearest(name, tables if EVERY in asked else right)
+        if EVERY in asked and name not in asked:
             guess = f", or write {findings.header(meant)}" if meant else ""
             findings.say(
                 f"{findings.header(name)} changes nothing: schema {schema} has no such table; remove it{guess}."
             )
-        elif name in tables:
-            findings.blame(name, f"is for a table that is not served; write tables = {quoted_list([*asked, name])}")
         else:
-            findings.blame(name, f"is for a table that schema {schema} lacks; {way_out}")
+            message = f"schema {schema} has no such table" + (f"; did you mean {quoted(meant)}?" if meant else "")
+            rename = meant if meant not in settings.table else None  # else that would be there twice
+            findings.blame("table", name, message=message, rename=rename)
+    for message in messages:
+        findings.blame("tables", message=message, write=list(right) or [EVERY])
 
 
 def _chosen(catalogue: Catalogue, settings: Settings, findings: Findings) -> Iterator[Table]:
@@ -107,12 +110,15 @@ def _chosen(catalogue: Catalogue, settings: Settings, findings: Findings) -> Ite
                 )
 
 
-def _check_paths(resources: Iterable[Resource], findings: Findings) -> None:
+def _check_paths(resources: Sequence[Resource], settings: Settings, findings: Findings) -> None:
+    """No two tables have one path. By their names they have not, so one of the two says so in its settings."""
     taken: dict[str, str] = {}
     for resource in resources:
-        other = taken.setdefault(resource.path, resource.name)
-        if other != resource.name:
-            findings.blame(
-                resource.name,
-                f"has the path of table {other}, {quoted(resource.path)}; write path = {quoted(f'{resource.name}-2')}",
-            )
+        name, other = resource.name, taken.setdefault(resource.path, resource.name)
+        if other == name:
+            continue
+        if settings.options(name).path is None:
+            name, other = other, name
+        is_free = quote(name, safe=SEGMENT_CHARS) not in [each.path for each in resources]
+        message = f"{quoted(settings.options(name).path or name)} is the path of table {other} too"
+        findings.blame("table", name, "path", message=message, write=None if is_free else f"{name}-2".replace("/", "-"))

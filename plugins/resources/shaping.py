@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from plugins.resources.catalogue import Table
-from plugins.resources.findings import Findings, listed, quoted
+from plugins.resources.findings import Findings, listed
 from plugins.resources.kinds import kind_of
 from plugins.resources.naming import api_names, looks_secret
 from plugins.resources.resource import Field, Order, Resource
 
 if TYPE_CHECKING:
-    from plugins.resources import Columns, TableSettings
+    from plugins.resources import TableSettings
 
 DEFAULT_LIMIT = 10
 """Rows a page, where neither client nor operator says."""
@@ -28,7 +29,7 @@ PLACEHOLDER_CHARS = frozenset("{}")
 def shape(table: Table, options: TableSettings, findings: Findings, *, is_named: bool = True) -> Resource | None:
     """The resource, without children; None if it has faults or nothing to show. `is_named` is false for a table that
     only `"*"` has found: settings meant for another database's table of this name are no fault then."""
-    faults_before = len(findings.faults)
+    mistakes_before = len(findings.mistakes)
     visible = _visible(table, options, findings, may_lack=not is_named)
     names = api_names(visible, in_camel_case=options.names == "camel")
     readable = {
@@ -40,17 +41,13 @@ def shape(table: Table, options: TableSettings, findings: Findings, *, is_named:
     key = _key(table, options, readable, visible, findings)
     sort = tuple(_sort(table, options, readable, visible, findings, may_lack=not is_named))
     limit = min(DEFAULT_LIMIT, options.max_limit) if options.limit is None else options.limit
-    if limit > options.max_limit:
-        findings.blame(table.name, f"limit {limit} is over max_limit {options.max_limit}; write max_limit = {limit}")
-    if options.path is not None and (not _is_segment(options.path) or "/" in options.path):
-        findings.blame(table.name, f"path {quoted(options.path)} is not one segment; write one without / and {{}}")
-    if len(findings.faults) > faults_before:
+    if len(findings.mistakes) > mistakes_before:
         return None
     if not fields:
         findings.say(f"{table.relation} {table.name} is not served, since none of its columns may be shown.")
         return None
     path = options.path or table.name
-    if not _is_segment(path):
+    if not is_segment(path):
         findings.say(
             f"{table.relation} {table.name} is not served, since no path can hold its name; write path = ... under "
             f"{findings.header(table.name)}."
@@ -74,19 +71,17 @@ def shape(table: Table, options: TableSettings, findings: Findings, *, is_named:
     )
 
 
-def _names(setting: Columns) -> tuple[str, ...]:
-    """`"a, b"` is `["a", "b"]`; a name with a comma in it needs the list."""
-    return tuple(name.strip() for name in setting.split(",")) if isinstance(setting, str) else setting
-
-
 def _visible(table: Table, options: TableSettings, findings: Findings, *, may_lack: bool) -> list[str]:
     """The columns to show: those in `fields`, else all that are not hidden and do not look like a secret."""
-    hidden = findings.known(table.name, "hidden", _names(options.hidden), table.columns, may_lack=may_lack)
     if options.fields is not None:
-        shown = list(dict.fromkeys(findings.known(table.name, "fields", _names(options.fields), table.columns)))
-        for name in set(hidden).intersection(shown):
-            findings.blame(table.name, f"{quoted(name)} is in fields and in hidden; remove it from one of them")
+        shown = list(dict.fromkeys(findings.standing(table, "fields", options.fields)))
+
+        def refuse(name: str) -> str | None:
+            return "which fields names too" if name in shown else None
+
+        findings.standing(table, "hidden", options.hidden, refuse=refuse, may_lack=may_lack)
     else:
+        hidden = findings.standing(table, "hidden", options.hidden, may_lack=may_lack)
         shown = [name for name in table.columns if name not in hidden]
         secret = [name for name in shown if looks_secret(name)]
         if secret:
@@ -113,21 +108,32 @@ def _key(
 ) -> tuple[Field, ...]:
     """What the operator says, else the first key that a URL can hold, else the first that can be read."""
     if options.key is not None:
-        known = findings.known(table.name, "key", _names(options.key), table.columns)
-        asked = tuple(readable[name] for name in known if name in readable)
-        for name in known:
-            if name not in readable or not readable[name].kind.is_comparable:
-                type_name = table.columns[name].type.name
-                findings.blame(
-                    table.name, f"key names {quoted(name)}, of type {type_name}, which no URL can hold; name another"
-                )
-        return asked
+
+        def refuse(name: str) -> str | None:
+            if name not in readable:
+                return "which the database role may not read"
+            is_comparable = readable[name].kind.is_comparable
+            return None if is_comparable else f"of type {table.columns[name].type.name}, which no URL can hold"
+
+        return tuple(readable[name] for name in findings.standing(table, "key", options.key, refuse=refuse))
     keys = [tuple(readable[name] for name in key) for key in table.keys if readable.keys() >= set(key)]
     return next((key for key in keys if _fits_url(key, visible)), keys[0] if keys else ())
 
 
-def _is_segment(text: str) -> bool:
-    return text not in (".", "..") and text.isprintable() and not PLACEHOLDER_CHARS.intersection(text)
+def is_segment(text: str) -> bool:
+    """Whether it can stand in a path, percent-encoded where need be."""
+    return text not in ("", ".", "..") and text.isprintable() and not PLACEHOLDER_CHARS.intersection(text)
+
+
+def encoded(path: str) -> str:
+    """One or more segments as they stand in a URL."""
+    return quote(path, safe=f"{SEGMENT_CHARS}/")
+
+
+def as_segments(text: str) -> list[str]:
+    """The segments that come nearest to those of `text`."""
+    cleaned = [re.sub(r"[{}\s]+", "-", each).strip("-") for each in text.split("/")]
+    return [each for each in cleaned if is_segment(each)]
 
 
 def _fits_url(key: tuple[Field, ...], visible: Collection[str]) -> bool:
@@ -143,12 +149,14 @@ def _sort(
     *,
     may_lack: bool,
 ) -> Iterator[Order]:
-    descending = {name.removeprefix("-"): name.startswith("-") for name in _names(options.sort)}
-    for name in findings.known(table.name, "sort", descending, table.columns, may_lack=may_lack):
+
+    def refuse(name: str) -> str | None:
         if name not in visible:
-            findings.blame(table.name, f"sort names {quoted(name)}, which is hidden; remove it, or name it in fields")
-        elif not readable[name].kind.is_sortable:
-            type_name = table.columns[name].type.name
-            findings.blame(table.name, f"sort names {quoted(name)}, of type {type_name}, which has no order; remove it")
-        else:
-            yield Order(readable[name], is_descending=descending[name])
+            return "which is hidden"
+        is_sortable = readable[name].kind.is_sortable
+        return None if is_sortable else f"of type {table.columns[name].type.name}, which has no order"
+
+    standing = findings.standing(table, "sort", options.sort, refuse=refuse, may_lack=may_lack)
+    descending = {name.removeprefix("-"): name.startswith("-") for name in standing}
+    for name, is_descending in descending.items():
+        yield Order(readable[name], is_descending)

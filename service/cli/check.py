@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from service.cli.options import Chosen, json_option, reads_config
+from service.chosen import Chosen
+from service.cli.options import json_option, reads_config
 from service.cli.printing import print_json
 from service.errors import SettingsError, StartError
 from service.loader import Loaded

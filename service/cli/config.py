@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from service.cli.options import Chosen, config_option, json_option, reads_config, set_option
+from service.chosen import Chosen
+from service.cli.options import config_option, json_option, reads_config, set_option
 from service.cli.printing import print_json, print_table
 from service.errors import StartError
 from service.settings import PluginSettings, Settings, diff, json_schema

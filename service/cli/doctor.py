@@ -11,10 +11,11 @@ from typing import Final
 import click
 from rich.text import Text
 
+from service.chosen import Chosen
 from service.cli import machine
 from service.cli.looking import opened, stdout_kept_clean
 from service.cli.machine import Finding, Level
-from service.cli.options import Chosen, json_option, reads_config
+from service.cli.options import json_option, reads_config
 from service.cli.printing import console, print_json
 from service.errors import SettingsError, StartError
 from service.loader import Loaded

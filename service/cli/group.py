@@ -17,6 +17,7 @@ from service.errors import PluginError
 
 COMMANDS: Final = {
     "run": "service.cli.run:run",
+    "reload": "service.cli.reload:reload",
     "check": "service.cli.check:check",
     "config": "service.cli.config:config",
     "plugins": "service.cli.plugins:plugins",
@@ -69,7 +70,7 @@ class Pegboard(click.Group):
 
     def add_plugin_commands(self) -> None:
         """Ask every plugin that is on. Raises StartError for faulty settings and for names that are taken."""
-        from service.cli.options import Chosen
+        from service.chosen import Chosen
 
         chosen = Chosen.usual()
         if not chosen.config.exists():

@@ -7,10 +7,8 @@ from pathlib import Path
 
 import click
 
+from service.chosen import DEFAULT_CONFIG
 from service.cli.exits import CannotWrite
-
-DEFAULT_CONFIG = "config.toml"
-"""What `init` writes, and what every other command reads unless told."""
 
 
 @click.command()

@@ -8,7 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 
 from service.app import Application, build, household
-from service.cli.options import Chosen
+from service.chosen import Chosen
 from service.run import Tasks
 
 

@@ -1,58 +1,18 @@
-"""What every command that reads config.toml takes, and the settings and plugins that come of it."""
+"""What every command that reads config.toml takes: --config, --env, --set, --json."""
 
 from __future__ import annotations
 
 import functools
-import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 import click
 
-from service.app import process_run
-from service.cli.init import DEFAULT_CONFIG
-from service.loader import Loaded, load
-from service.run import Tasks
-from service.settings import Settings, read
+from service.chosen import DEFAULT_CONFIG, Chosen
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-@dataclass(frozen=True, slots=True)
-class Chosen:
-    """The file, the environment and the overrides that the operator chose."""
-
-    config: Path
-    environment: str | None = None
-    overrides: tuple[str, ...] = ()
-    """Each `PATH=VALUE`."""
-
-    @classmethod
-    def usual(cls) -> Chosen:
-        """What is chosen where nothing is said."""
-        return cls(Path(os.environ.get("PEGBOARD_CONFIG") or DEFAULT_CONFIG))
-
-    def settings(self) -> Settings:
-        """Raises SettingsError for a file that cannot be read at all; other faults wait for `load`."""
-        return read(self.config, environment=self.environment, overrides=self.overrides, environ=os.environ)
-
-    def load(
-        self,
-        settings: Settings | None = None,
-        *,
-        tasks: Tasks | None = None,
-        say: Callable[[str], None] = lambda sentence: None,
-        household: Mapping[str, object] | None = None,
-        with_off: bool = False,
-        serves: bool = False,
-    ) -> Loaded:
-        """The plugins, made and not opened. Raises SettingsError with every fault."""
-        settings = settings or self.settings()
-        run = process_run(settings, tasks=tasks or Tasks(), say=say, serves=serves)
-        return load(settings, run, household=household, with_off=with_off)
 
 
 def reads_config(command: Callable[Concatenate[Chosen, P], R]) -> Callable[..., R]:

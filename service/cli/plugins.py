@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 
 import click
 
-from service.cli.options import Chosen, json_option, reads_config
+from service.chosen import Chosen
+from service.cli.options import json_option, reads_config
 from service.cli.printing import print_json, print_table
 from service.loader import Loaded
 from service.settings import Settings

@@ -10,8 +10,9 @@ import click
 import uvloop
 from rich.text import Text
 
+from service.chosen import Chosen
 from service.cli.looking import opened, stdout_kept_clean
-from service.cli.options import Chosen, json_option, reads_config
+from service.cli.options import json_option, reads_config
 from service.cli.printing import console, print_json, print_table
 from service.loader import Loaded
 from service.pipeline import Plan

@@ -4,11 +4,12 @@
 - `reading.py` the file · `positions.py` its lines · `environments.py` [env.NAME] · `outside.py` variables, `--set`
 - `merging.py` layers on top of each other · `references.py` `{ env = }`, `{ file = }`
 - `annotations.py`, `checking.py`, `binding.py` tables to models
-- `subject.py`, `wording.py`, `remedies.py`, `fixing.py`, `reporting.py` faults: where, what, the line to write
+- `subject.py`, `wording.py`, `remedies.py`, `fixing.py`, `telling.py`, `reporting.py` faults: where, what, the line to
+  write
 - `settings.py` all of it together · `showing.py` effective values, differences, JSON Schema
 """
 
-from service.settings.models import PluginSettings, ServiceSettings
+from service.settings.models import PluginSettings, ServiceSettings, Unique
 from service.settings.settings import Instance, Settings, read
 from service.settings.showing import Difference, Effective, diff, json_schema
 from service.settings.spelling import nearest
@@ -25,6 +26,7 @@ __all__ = [
     "ServiceSettings",
     "Settings",
     "Size",
+    "Unique",
     "diff",
     "json_schema",
     "nearest",

@@ -5,6 +5,7 @@ A validator may end its message with the pair to write: `raise ValueError("min i
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from typing import Generic, TypeVar
@@ -12,19 +13,18 @@ from typing import Generic, TypeVar
 from pydantic import BaseModel
 
 from service.settings.checking import Error, validate
-from service.settings.fixing import line_for, removal_for
+from service.settings.fixing import removal_for
 from service.settings.merging import Node
 from service.settings.references import Resolver
 from service.settings.remedies import remedy, renaming
 from service.settings.reporting import Fault, Report, place_of
 from service.settings.spelling import there_are
 from service.settings.subject import Subject
+from service.settings.telling import phrased, told
 from service.settings.units import MASK
 from service.settings.wording import OUR_WORDS, sentence
 
 M = TypeVar("M", bound=BaseModel)
-
-REFERENCES = {"env": "the variable {}", "file": "the file {}", "default": "the default"}
 
 
 class Binding(Generic[M]):
@@ -71,36 +71,28 @@ class Binding(Generic[M]):
         if error.kind == "extra_forbidden":
             return self._unknown_key(error)
         subject = self._subject
-        source, written = subject.written(error.path)
+        source, written = subject.resolver.written(error.path)
         annotation = subject.annotation(error.path)
         shown = None if subject.is_secret(error.path, annotation) else subject.shown(error.path, source)
         message = sentence(error.kind, error.message, error.context, annotation, shown)
         if error.kind not in OUR_WORDS:  # a validator's own message may repeat what it was given
             for text in sorted(subject.resolver.secrets - {""}, key=len, reverse=True):
-                message = message.replace(text, MASK)
-        if source.reference is not None:
-            kind, name = source.reference
-            where = REFERENCES[kind].format(name)
-            message = f"{where} {message}" if message.startswith(("must", "is ")) else f"{where}: {message}"
-        message, told, fix = message.partition("; write: ")
-        if told:
-            return self._told(error, message, fix)
-        return Fault(place_of(source.layer, written), written, message, remedy(subject, error))
-
-    def _told(self, error: Error, message: str, fix: str) -> Fault:
-        """A fault whose validator says the pair to write: at that key, in the form that its place asks for."""
+                message = re.sub(rf"(?<!\w){re.escape(text)}(?!\w)", MASK, message)  # a key "id" is not in "hidden"
+        message, says_fix, fix = message.partition("; write: ")
+        if not says_fix:
+            return Fault(place_of(source.layer, written), written, phrased(message, source), remedy(subject, error))
         try:
             pair = tomllib.loads(fix)
         except tomllib.TOMLDecodeError:
             pair = {}
-        key, value = next(iter(pair.items()), (None, None))
-        path = error.path if key is None or error.path[-1:] == (key,) else (*error.path, key)
-        source, written = self._subject.written(path)
-        line = line_for(source, written, value) if key is not None else fix
-        return Fault(place_of(source.layer, written), written, message, line)
+        if not pair:
+            return Fault(place_of(source.layer, written), written, phrased(message, source), fix)
+        key, value = next(iter(pair.items()))
+        path = error.path if error.path[-1:] == (key,) else (*error.path, key)
+        return told(subject.resolver, self._model, path, message, write=value)
 
     def _unknown_key(self, error: Error) -> Fault:
-        source, written = self._subject.written(error.path)
+        source, written = self._subject.resolver.written(error.path)
         place = place_of(source.layer, written)
         guess = self._subject.guess(error)
         if guess is not None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from dataclasses import replace
 
 from service.settings.annotations import inner, mentions_secret
 from service.settings.merging import Text
-from service.settings.references import Source
+from service.settings.references import Resolver, Source
 from service.settings.spelling import Path_, dotted, looks_secret, passwords_in, toml, toml_key, toml_pair
 from service.settings.units import Secret
 
@@ -38,13 +39,23 @@ def _in_document(source: Source, path: Path_, value: object) -> str:
         if spot.form == "header" and isinstance(value, Mapping):
             head = f"[{dotted(path)}]"
             return "\n".join([head, *[f"{toml_key(str(key))} = {toml(item)}" for key, item in value.items()]])
+        holder = document.spots.get(path[:-1])
+        if holder is not None and holder.form == "dotted":
+            return f"{dotted(path[len(spot.anchor) :])} = {toml(value)}"
         return toml_pair(path, value)
     table = path[:-1]
-    spot = document.spots.get(table)
-    if spot is None or spot.form in ("header", "inline", "item"):
+    around = next((path[:length] for length in range(len(table), 0, -1) if path[:length] in document.spots), None)
+    if around is None:
         return toml_pair(path, value)
+    spot = document.spots[around]
     if spot.form == "dotted":
         return f"{dotted(path[len(spot.anchor) :])} = {toml(value)}"
+    if around != table and spot.form in ("inline", "item"):
+        for key in reversed(path[len(around) + 1 :]):
+            value = {str(key): value}
+        return toml_pair(path[: len(around) + 1], value)
+    if around == table and spot.form != "implied":
+        return toml_pair(path, value)
     return f"[{dotted(table)}]\n{toml_pair(path, value)}"
 
 
@@ -52,11 +63,28 @@ def _outside_line(source: Source, path: Path_, value: object) -> str:
     text = value if isinstance(value, str) else toml(value)
     name = source.layer.name
     if name.startswith("PEGBOARD__"):
-        below = "".join([f"__{str(part).upper()}" for part in path[len(source.path) :]])
-        return f"export {name}{below}={shlex.quote(text)}"
+        variable = "__".join(["PEGBOARD", *[str(part).upper().replace("-", "_") for part in path]])
+        return f"export {variable}={shlex.quote(text)}"
     if name.startswith("--set"):
         return f"--set {shlex.quote(f'{dotted(path)}={text}')}"
     return toml_pair(path, value)
+
+
+def line_renamed(resolver: Resolver, path: Path_, target: Path_, value: object, annotation: object) -> str:
+    """What to write so that the key at `path` is called as in `target`, its path as it would be written."""
+    source, written = resolver.written(path)
+    document = source.layer.document
+    spot = document.spots.get(written) if document else None
+    if spot is not None and spot.form in ("header", "implied"):
+        return f"[{dotted(target)}]"
+    if spot is not None and spot.form == "dotted":
+        return "\n".join(
+            [
+                f"{dotted((*target, *below[len(path) :])[len(spot.anchor) :])} = {toml(safe(raw, below, None))}"
+                for below, raw in resolver.pairs_below(path)
+            ]
+        )
+    return line_for(replace(source, path=target, reference=None), target, safe(value, target, annotation))
 
 
 def removal_for(source: Source, path: Path_) -> str:

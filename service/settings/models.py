@@ -5,7 +5,8 @@ A setting has its TOML key's name, a type that carries the unit, and a docstring
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -25,6 +26,11 @@ class PluginSettings(BaseModel):
         use_attribute_docstrings=True,
         validate_default=False,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Unique:
+    """Marks a text of which each instance of a plugin needs one of its own: `path: Annotated[str, Unique()] = ""`."""
 
 
 def _not_zero(duration: Duration) -> Duration:
@@ -54,6 +60,26 @@ class Limits(PluginSettings):
     is bounded where a handler reads it whole, not where it takes it piece by piece."""
 
 
+class Tls(PluginSettings):
+    """[service.tls]: files in PEM form, relative to config.toml; read anew by a reload."""
+
+    cert: Annotated[str, Field(min_length=1, examples=["/etc/ssl/example.crt"])]
+    """The certificate and the chain that leads to it."""
+
+    key: Annotated[str, Field(min_length=1, examples=["/etc/ssl/example.key"])]
+    """Its private key, unencrypted."""
+
+
+class Operator(PluginSettings):
+    """[service.operator]: a listener for whoever runs the service."""
+
+    host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    """The address to listen on."""
+
+    port: Annotated[int, Field(ge=0, le=65_535, examples=[3001])]
+    """The TCP port, 0 to 65535; 0 takes any free one."""
+
+
 class ServiceSettings(PluginSettings):
     """[service]: the core."""
 
@@ -62,6 +88,19 @@ class ServiceSettings(PluginSettings):
 
     port: Annotated[int, Field(ge=0, le=65_535)] = 3000
     """The TCP port to listen on, 0 to 65535; 0 takes any free one."""
+
+    listen: Annotated[str | None, Field(pattern=r"^unix:.+$", examples=["unix:/run/pegboard.sock"])] = None
+    """A unix socket to listen on instead of host and port: `"unix:/run/pegboard.sock"`, relative to config.toml."""
+
+    tls: Tls | None = None
+    """Certificate and key, where clients speak TLS to the service itself."""
+
+    operator: Operator | None = None
+    """Where operators' routes (metrics, administration) are served; without it on the main address while `strict` is
+    off, and else not at all."""
+
+    workers: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = 1
+    """Processes that serve, 1 to 1024; "auto" is one for each processor that this service may use."""
 
     default_env: Annotated[str, Field(min_length=1)] = "development"
     """The environment where neither `--env` nor PEGBOARD_ENV names one."""

@@ -10,7 +10,7 @@ An unset variable behind a setting that has a default means absent; behind a req
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from pathlib import Path
@@ -71,6 +71,26 @@ class Resolver:
         for key, child in node.entries.items():
             self._keep(found, key, self.data(child, inner(annotation, key), (*at, key)), annotation, at)
         return found
+
+    def written(self, path: Path_) -> tuple[Source, Path_]:
+        """The source of what is at `path` of the data or nearest around it, and that path as it is written."""
+        length = next(length for length in range(len(path), -1, -1) if path[:length] in self.sources)
+        source = self.sources[path[:length]]
+        return source, (*source.path, *path[length:])
+
+    def raw(self, path: Path_) -> object:
+        """What is at `path` as its layer has it: with its references, and without what other layers add."""
+        source = self.sources[path]
+        if source.raw is not None:
+            return source.raw
+        below = [child for child in self.sources if len(child) == len(path) + 1 and child[:-1] == path]
+        return {str(child[-1]): self.raw(child) for child in below if self.sources[child].layer is source.layer}
+
+    def pairs_below(self, path: Path_) -> Iterator[tuple[Path_, object]]:
+        """The paths below a table at which values are written, with those as they are written."""
+        for below, source in self.sources.items():
+            if below[: len(path)] == path and source.raw is not None and self.sources[below[:-1]].raw is None:
+                yield below, source.raw
 
     def _plain(self, value: object, annotation: object, at: Path_, source: Source) -> object:
         self.sources[at] = source

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 from service.settings.annotations import field_names, inner, kinds, samples
 from service.settings.checking import Error, drop, get, put
-from service.settings.fixing import line_for, safe, secret_reference
+from service.settings.fixing import line_for, line_renamed, safe, secret_reference
 from service.settings.merging import Text
 from service.settings.references import Source
-from service.settings.spelling import Path_, dotted, looks_secret, nearest, toml
+from service.settings.spelling import Path_, looks_secret, nearest
 from service.settings.subject import Subject
 from service.settings.units import MASK, Secret
 from service.settings.wording import WRONG_KIND
@@ -18,7 +17,7 @@ from service.settings.wording import WRONG_KIND
 
 def remedy(subject: Subject, error: Error) -> str:
     """The line to write for an error at a key that there is, or that has to be."""
-    source, written = subject.written(error.path)
+    source, written = subject.resolver.written(error.path)
     if subject.is_whole(error.path, source):
         return _whole(subject, error, source)
     annotation = subject.annotation(error.path)
@@ -33,7 +32,7 @@ def remedy(subject: Subject, error: Error) -> str:
         if list_path and not error.kind.startswith("missing"):
             whole = subject.replaced(pair_path, error.path, value)
             shown = safe(whole, subject.named(pair_path), subject.annotation(pair_path))
-            return line_for(subject.written(pair_path)[0], pair_written, shown)
+            return line_for(subject.resolver.written(pair_path)[0], pair_written, shown)
         return line_for(source, written, safe(value, subject.named(error.path), annotation))
     if not error.path:
         return ""
@@ -74,44 +73,27 @@ def _silent(value: object) -> object:
 
 def renaming(subject: Subject, error: Error, guess: str) -> str:
     """The line to write for a key that is misspelt, with its value where that passes under the right name."""
-    source, written = subject.written(error.path)
+    source, written = subject.resolver.written(error.path)
     if subject.is_whole(error.path, source):
         return _whole(subject, error, source)
     target, target_written = (*error.path[:-1], guess), (*written[:-1], guess)
     parent, model = subject.holder(error.path)
     field = model.model_fields[field_names(model)[guess]] if model and guess in field_names(model) else None
     if field is None:  # a key that every plugin's table has
-        return _renamed(subject, error, target_written, subject.raw(error.path), None)
+        return line_renamed(subject.resolver, error.path, target_written, subject.resolver.raw(error.path), None)
     annotation = inner(parent, guess)
     if subject.is_secret(target, annotation) or looks_secret(str(error.path[-1])):
         reference = "..." if source.layer.document is None else secret_reference(subject.named(target))
-        return _renamed(subject, error, target_written, reference, annotation)
+        return line_renamed(subject.resolver, error.path, target_written, reference, annotation)
     data = get(subject.data, error.path)
     is_typed = source.layer.name.startswith("--set") and isinstance(source.raw, Text)
     is_seen = is_typed or source.layer.document is not None  # what a variable holds is never repeated
     if is_seen and (isinstance(data, dict | list) or subject.passes(target, data, without=error.path)):
-        return _renamed(subject, error, target_written, subject.raw(error.path), annotation)
+        return line_renamed(subject.resolver, error.path, target_written, subject.resolver.raw(error.path), annotation)
     for value in samples(annotation, field):
         if subject.passes(target, value, without=error.path):
-            return _renamed(subject, error, target_written, value, annotation)
-    return _renamed(subject, error, target_written, "...", annotation)
-
-
-def _renamed(subject: Subject, error: Error, target: Path_, value: object, annotation: object) -> str:
-    source, written = subject.written(error.path)
-    document = source.layer.document
-    spot = document.spots.get(written) if document else None
-    if spot is not None and spot.form in ("header", "implied"):
-        return f"[{dotted(target)}]"
-    if spot is not None and spot.form == "dotted":
-        return "\n".join(
-            [
-                f"{dotted((*target, *path[len(error.path) :])[len(spot.anchor) :])} = {toml(safe(raw, path, None))}"
-                for path, raw in subject.pairs_below(error.path)
-            ]
-        )
-    renamed = replace(source, layer=replace(source.layer, name=_renamed_variable(source, target)))
-    return line_for(replace(renamed, path=target, reference=None), target, safe(value, target, annotation))
+            return line_renamed(subject.resolver, error.path, target_written, value, annotation)
+    return line_renamed(subject.resolver, error.path, target_written, "...", annotation)
 
 
 def _candidates(subject: Subject, error: Error, annotation: object) -> Iterator[object]:
@@ -123,7 +105,7 @@ def _candidates(subject: Subject, error: Error, annotation: object) -> Iterator[
         guess = nearest(str(get(subject.data, error.path)), [c for c in samples(annotation) if isinstance(c, str)])
         yield from [guess] if guess else []
     value = get(subject.data, error.path)
-    if error.kind in WRONG_KIND and not subject.is_outside(subject.written(error.path)[0]):
+    if error.kind in WRONG_KIND and not subject.is_outside(subject.resolver.written(error.path)[0]):
         yield from _coerced(value)
     yield from [error.context[bound] for bound in ("ge", "le") if bound in error.context]
     model = subject.holder(error.path)[1]
@@ -154,8 +136,3 @@ def _coerced(value: object) -> Iterator[object]:
 
 def _stepped(bound: object, by: int) -> object:
     return bound + by if isinstance(bound, int | float) else bound
-
-
-def _renamed_variable(source: Source, target: Path_) -> str:
-    name = source.layer.name
-    return "__".join(["PEGBOARD", *[str(part).upper() for part in target]]) if name.startswith("PEGBOARD__") else name

@@ -18,7 +18,7 @@ from service.settings.binding import Binding
 from service.settings.environments import Environments
 from service.settings.fixing import safe
 from service.settings.merging import Layer, Node, Table, Text, Value, at, grown, is_reference, merged, plain, stacked
-from service.settings.models import RESERVED, Reserved, ServiceSettings
+from service.settings.models import RESERVED, Reserved, ServiceSettings, Unique
 from service.settings.outside import parsed_table, with_environ, with_overrides
 from service.settings.positions import Document
 from service.settings.reading import read_document
@@ -26,6 +26,7 @@ from service.settings.references import Resolver
 from service.settings.reporting import Fault, Report, place_of
 from service.settings.showing import Effective, effective
 from service.settings.spelling import Path_, dotted, listed, nearest, toml, toml_key
+from service.settings.telling import told
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -75,6 +76,7 @@ class Settings:
         self._document = document
         self._environ = environ
         self._report = report
+        self._is_closed = False
         self.service = self._bound_service()
         self.instances = tuple([self._instance(name, node) for name, node in self._tables("plugins")])
         self._check_route_keys()
@@ -106,6 +108,20 @@ class Settings:
                 table = merged(table, _route_table(key, model))
         resolver = self._resolver()
         return Binding(table, model, resolver=resolver, report=self._report, context={"run": run}).result
+
+    def check_unique(self, plugins: Mapping[str, str]) -> None:
+        """What is marked `Unique` differs between instances of one plugin. `plugins` has that by instance."""
+        taken: dict[tuple[str, str, object], str] = {}
+        for name in sorted(plugins, key=lambda name: name != plugins[name]):  # it is for the others to step aside
+            model = self.bindings["plugins", name].model
+            for key, attribute in field_names(type(model)).items():
+                if not any(isinstance(mark, Unique) for mark in type(model).model_fields[attribute].metadata):
+                    continue
+                value = getattr(model, attribute)
+                other = taken.setdefault((plugins[name], key, value), name)
+                if other != name:
+                    message = f"is that of [plugins.{toml_key(other)}] too, and each instance needs one of its own"
+                    self.fault_in(name, (key,), message, write=name if name != value else f"{name}-2")
 
     def check_routes(self, names: Iterable[str], *, tolerated_prefixes: Iterable[str] = ()) -> None:
         """Every [routes."glob"] has to match one of `names`. It need not where it begins with a tolerated one, or where
@@ -141,6 +157,18 @@ class Settings:
         layer, written = self._written(path)
         self._report.add(Fault(place_of(layer, written), written, message, fix))
 
+    def fault_in(
+        self, instance: str, path: Path_, message: str, *, write: object = None, rename: str | None = None
+    ) -> None:
+        """Add a mistake that the plugin itself has found in [plugins.INSTANCE], which is bound: see `Run.fault`.
+
+        Raises RuntimeError once the start is over.
+        """
+        if self._is_closed:
+            raise RuntimeError("the start is over, so a fault in the settings stops nothing; log it")
+        bound = self.bindings["plugins", instance]
+        self._report.add(told(bound.resolver, type(bound.model), path, message, write=write, rename=rename))
+
     def warn(self, path: tuple[str, ...], message: str, *, fix: str = "") -> None:
         """As `fault`, for what need not stop the start."""
         layer, written = self._written(path)
@@ -162,6 +190,11 @@ class Settings:
     def raise_faults(self) -> None:
         """Raises SettingsError with the whole report, if there are faults."""
         self._report.raise_faults()
+
+    def close_report(self) -> None:
+        """Raise the faults for the last time: nobody would read of those that plugins find later."""
+        self.raise_faults()
+        self._is_closed = True
 
     # --- the parts of the tree
 

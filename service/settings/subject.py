@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 
 from pydantic import BaseModel
@@ -35,13 +35,6 @@ class Subject:
         """Keys that the table has beside the model's: named in suggestions."""
         self._context = context
 
-    def written(self, path: Path_) -> tuple[Source, Path_]:
-        """The source of what is at `path` of the data or nearest around it, and that path as it is written."""
-        sources = self.resolver.sources
-        length = next(length for length in range(len(path), -1, -1) if path[:length] in sources)
-        source = sources[path[:length]]
-        return source, (*source.path, *path[length:])
-
     def named(self, path: Path_) -> Path_:
         """`path` below the table that is bound, as secrets are named by it."""
         return (*self.resolver.sources[()].path, *path)
@@ -65,22 +58,6 @@ class Subject:
     def annotation(self, path: Path_) -> object:
         """The type of what is at `path`."""
         return inside(self.model, path)
-
-    def pairs_below(self, path: Path_) -> Iterator[tuple[Path_, object]]:
-        """The paths below a table at which values are written, with those as they are written."""
-        for below, source in self.resolver.sources.items():
-            if below[: len(path)] == path and source.raw is not None and self.resolver.sources[below[:-1]].raw is None:
-                yield below, source.raw
-
-    def raw(self, path: Path_) -> object:
-        """What is at `path` as its layer has it: with its references, and without what other layers add."""
-        source = self.resolver.sources[path]
-        if source.raw is not None:
-            return source.raw
-        below = [child for child in self.resolver.sources if len(child) == len(path) + 1 and child[:-1] == path]
-        return {
-            str(child[-1]): self.raw(child) for child in below if self.resolver.sources[child].layer is source.layer
-        }
 
     def is_outside(self, source: Source) -> bool:
         """Whether the value comes from a variable, an option or another file: such values are never repeated."""

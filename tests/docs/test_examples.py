@@ -37,7 +37,7 @@ async def test_maintenance_closes_the_routes_that_are_named_and_no_other(make_se
 
 async def test_maintenance_costs_an_open_route_nothing(make_service: MakeService) -> None:
     service = await make_service(["maintenance", Hello], CONFIG)
-    plan = service.application.table.plan("hello")
+    plan = service.application.tables["main"].plan("hello")
     assert plan is not None
     assert plan.steps == ()
     assert (await service.client.get("/api/v1/hello")).status == 200

@@ -522,6 +522,42 @@ async def test_async_handlers_have_timeouts_task_groups_and_context_variables(se
 # --- deadline
 
 
+@pytest.mark.parametrize("has_begun", [False, True])
+async def test_request_that_the_end_of_the_service_cuts_is_told_as_what_was_sent(
+    serving: Any, placed: Any, has_begun: bool
+) -> None:
+    """503 where nothing was, else the status of the stream: never 499, since its client has not left."""
+
+    async def handler(request: web.Request) -> Answer:
+        if has_begun:
+            stream = web.StreamResponse(headers={"Content-Length": "10"})
+            await stream.prepare(request)
+            await stream.write(b"four")
+        return await forever()  # type: ignore[no-any-return]
+
+    async with serving(placed("/", handler)) as house:
+        peer = await house.connect()
+        peer.write(b"GET / HTTP/1.1\r\nHost: t\r\n\r\n")
+        if has_begun:
+            await peer.reader.readuntil(b"four")
+        else:
+            await house.until(lambda: bool(house.front.connections) and peer_is_served(house))
+        house.draining = True
+        await house.front.cut(within_s=PATIENCE_S)
+        if not has_begun:
+            reply = await peer.reply()
+            assert (reply.status, reply.error["code"]) == (503, "SERVICE_UNAVAILABLE")
+            assert (reply.header("Retry-After"), reply.header("Connection")) == ("1", "close")
+        assert await peer.rest() == b""
+        (exchange,) = await house.told()
+    sent = (200, 4) if has_begun else (503, len(reply.body))
+    assert (exchange.status, exchange.bytes_sent, exchange.failure) == (*sent, None)
+
+
+def peer_is_served(house: Any) -> bool:
+    return any(connection._current_request is not None for connection in house.front.connections)
+
+
 async def forever(*_: Any) -> Any:
     await asyncio.get_running_loop().create_future()
 

@@ -17,7 +17,7 @@ from textwrap import dedent
 
 import pytest
 
-from service.server import ListenError, _why_not, bind
+from service.listening import Address, ListenError, _why_not, bind
 
 REPOSITORY = Path(__file__).parents[2]
 PATIENCE_S = 30.0
@@ -255,11 +255,20 @@ async def test_client_that_reads_slowly_gets_all_of_its_answer(start: Start) -> 
 @pytest.mark.parametrize("path", ["/hang", "/stubborn", "/block"])
 @pytest.mark.parametrize("shutdown", ["0s", "500ms"])
 async def test_request_that_does_not_end_is_cut_after_shutdown(start: Start, path: str, shutdown: str) -> None:
+    """Its client gets 503, unless the handler ignores its cancellation: then nothing but the end of the connection."""
     worker = await (await start(shutdown=shutdown, hello=HELLO)).served()
-    _, writer = await worker.begun(path)
+    reader, writer = await worker.begun(path)
     worker.send(signal.SIGTERM)
+    answer = (await reader.read()).decode()
     code, took_s = await worker.ended()
     writer.close()
+    if path == "/stubborn":
+        assert answer == ""
+    else:
+        assert answer.startswith("HTTP/1.1 503 Service Unavailable")
+        assert "Connection: close" in answer
+        assert "Retry-After: 1" in answer
+        assert '"code":"SERVICE_UNAVAILABLE"' in answer
     assert code == 0
     assert took_s < 8  # 0.5 s, and a second each for what ignores its cancellation
     assert ("hang was cancelled" in worker.out) == (path == "/hang")
@@ -432,7 +441,7 @@ async def test_port_that_another_begins_to_listen_on_meanwhile_is_one_sentence(s
 )
 def test_host_that_is_none_of_ours_is_one_sentence(host: str, said: str) -> None:
     with pytest.raises(ListenError) as caught:
-        bind(host, 0)
+        bind(Address("service.host", host, 0))
     assert said in str(caught.value)
     assert caught.value.exit_code == os.EX_UNAVAILABLE
 
@@ -443,7 +452,7 @@ def test_host_that_does_not_resolve_is_one_sentence(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     with pytest.raises(ListenError) as caught:
-        bind("nowhere.example", 80)
+        bind(Address("service.host", "nowhere.example", 80))
     assert str(caught.value) == (
         "service.host: 'nowhere.example' is no address of this machine (Name or service not known); "
         'write: host = "127.0.0.1"'
@@ -459,13 +468,13 @@ def test_host_that_does_not_resolve_is_one_sentence(monkeypatch: pytest.MonkeyPa
     ],
 )
 def test_address_that_the_system_refuses_is_one_sentence(code: int, port: int, said: str) -> None:
-    assert said in _why_not(OSError(code, os.strerror(code)), "::1", port)
+    assert said in _why_not(OSError(code, os.strerror(code)), Address("service.host", "::1", port))
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0", "::", "::1"])
 def test_host_may_be_a_name_or_an_address_of_either_kind(host: str) -> None:
     try:
-        sock = bind(host, 0)
+        sock = bind(Address("service.host", host, 0))
     except ListenError:
         assert ":" in host, "only IPv6 may be missing here"
         pytest.skip("this machine has no IPv6")

@@ -49,9 +49,23 @@ class Opened:
         return cast(asyncpg.Pool, self.database._pool)  # type: ignore[attr-defined]
 
 
-def make_run(said: list[str], *, state_dir: Path = Path("/nonexistent"), household: object = None) -> Run:
+Faults = list[tuple[tuple[str | int, ...], str, object]]
+"""Path, message and value to write of each fault that was told."""
+
+
+def make_run(
+    said: list[str],
+    *,
+    state_dir: Path = Path("/nonexistent"),
+    household: object = None,
+    faults: Faults | None = None,
+) -> Run:
     def refuse(*_: object, **__: object) -> Any:
         raise AssertionError("The database asks for no reload and spawns nothing.")
+
+    def tell(path: tuple[str | int, ...], message: str, *, write: object = None, rename: str | None = None) -> None:
+        assert faults is not None, message
+        faults.append((path, message, write))
 
     return Run(
         strict=True,
@@ -63,6 +77,7 @@ def make_run(said: list[str], *, state_dir: Path = Path("/nonexistent"), househo
         request_reload=refuse,
         spawn=refuse,
         name="database",
+        fault=tell,
     )
 
 
@@ -74,9 +89,11 @@ def open_database() -> Open:
     """`async with open_database(url, pool={"max": 1}) as opened`."""
 
     @asynccontextmanager
-    async def opening(url: str, said: list[str] | None = None, **settings: Any) -> AsyncIterator[Opened]:
+    async def opening(
+        url: str, said: list[str] | None = None, *, faults: Faults | None = None, **settings: Any
+    ) -> AsyncIterator[Opened]:
         said = [] if said is None else said
-        plugin = Plugin(Settings.model_validate({"url": url, **settings}), make_run(said))
+        plugin = Plugin(Settings.model_validate({"url": url, **settings}), make_run(said, faults=faults))
         ports = OnePort()
         async with plugin.lifespan(ports):
             [probe] = plugin.probes()

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from plugins.database import Settings
 from plugins.database.opening import Place
-from service.api import PluginError
+from service.errors import PluginError, SettingsError
 from service.testing.postgres import PostgresServer
 
 PASSWORD = "p@ss:w/rd %41?"
@@ -135,19 +135,40 @@ def test_url_that_is_none_is_refused_without_showing_any_of_it(url):
 )
 async def test_mistake_in_the_url_stops_the_start_at_once(tcp, open_database, url, words):
     said: list[str] = []
+    faults = []
     started = time.monotonic()
-    with pytest.raises(PluginError) as raised:
-        async with open_database(url.format(host=tcp[0], password=ENCODED), said, timeouts={"start": "60s"}):
+    url = url.format(host=tcp[0], password=ENCODED)
+    with pytest.raises(PluginError):
+        async with open_database(url, said, faults=faults, timeouts={"start": "60s"}):
             raise AssertionError("opened")
     assert time.monotonic() - started < 5
-    text = str(raised.value)
+    [(path, text, write)] = faults
+    assert path == ("url",)
     assert words in text
-    assert "url" in text.lower()
-    assert text.endswith(".")
     assert "\n" not in text
+    assert write == "postgresql://user:password@host:5432/name"
     for secret in ("secret", PASSWORD, ENCODED):
         assert secret not in text + "".join(said)
     assert said == []
+
+
+async def test_mistake_in_the_url_is_told_with_the_place_that_names_it(make_service, tcp):
+    """And the password is in none of it."""
+    url = f"postgresql://api:{ENCODED}@{tcp[0]}/nowhere"
+    for settings, way_out in (
+        ({"env": "DATABASE_URL"}, "export DATABASE_URL=postgresql://user:***@host:5432/name"),
+        (url, 'url = { env = "DATABASE_URL" }'),
+    ):
+        with pytest.raises(SettingsError) as stopped:
+            await make_service(
+                ["database"], {"plugins": {"database": {"url": settings}}}, environ={"DATABASE_URL": url}
+            )
+        place, _, sentence = str(stopped.value).partition("  ")
+        assert re.search(r"config-0\.toml:\d+$", place)
+        assert sentence.startswith("plugins.database.url: ")
+        assert sentence.endswith(f"as api: there is no such database\n    write: {way_out}")
+        assert PASSWORD not in sentence
+        assert ENCODED not in sentence
 
 
 @pytest.mark.parametrize(

@@ -291,8 +291,13 @@ async def test_closing_leaves_no_connection(postgres, open_database, ask, gone):
 
 async def test_failed_opening_leaves_no_connection(postgres, open_database, ask, gone):
     with postgres.database("CREATE ROLE limited LOGIN CONNECTION LIMIT 3;") as url:
-        with pytest.raises(PluginError, match=r"pool\.min = 5 .* too many connections"):
-            async with open_database(url.replace("postgres@", "limited@"), pool={"min": 5, "max": 5}):
+        faults = []
+        with pytest.raises(PluginError):
+            async with open_database(url.replace("postgres@", "limited@"), faults=faults, pool={"min": 5, "max": 5}):
                 raise AssertionError("opened with more connections than allowed")
+        [(path, message, write)] = faults
+        assert (path, write) == (("pool", "min"), 2)
+        assert message.startswith("cannot open pool.min = 5 connections to ")
+        assert message.endswith(": it has too many connections")
         await gone(url, "usename = 'limited'")
         await ask(url, "DROP ROLE limited")

@@ -66,7 +66,7 @@ def items() -> Resource:
     """A resource with a field of each common kind; `password` is hidden."""
     settings = Settings.model_validate({"tables": ["items"], "table": {"items": {"hidden": "password"}}})
     selection = select(catalogue(ITEMS), settings, plugin="resources")
-    assert not selection.faults
+    assert not selection.mistakes
     return selection.resources[0]
 
 

@@ -1,13 +1,17 @@
-"""Settings choose tables, columns and names; every mistake in them is one sentence, and all come at once."""
+"""Settings choose tables, columns and names; every mistake in them has its place and what to write, all at once."""
 
 from __future__ import annotations
+
+import re
 
 import pytest
 
 from plugins.resources import Settings
 from plugins.resources.catalogue import Catalogue, ForeignKey
+from plugins.resources.findings import Mistake
 from plugins.resources.selecting import select
-from service.errors import PluginError
+from service import cli
+from service.errors import EX_CONFIG, SettingsError
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +24,10 @@ def shop(build) -> Catalogue:
         "orders", build.column("id", "int4"), build.column("user_id", "int4"), build.column("total", "numeric"),
         foreign_keys=(ForeignKey("f", ("user_id",), "users", ("id",)),),
     )  # fmt: skip
-    view = build.table("report", build.column("n", "int4"), build.column("meta", "jsonb"), keys=(), relation="view")
+    view = build.table(
+        "report", build.column("n", "int4"), build.column("meta", "jsonb"),
+        build.column("secret", is_readable=False), keys=(), relation="view",
+    )  # fmt: skip
     return build.catalogue(orders, view, users)
 
 
@@ -28,101 +35,135 @@ def choose(catalogue, **settings):
     return select(catalogue, Settings.model_validate(settings), plugin="resources")
 
 
-FAULTS = [
+IT_HAS = "it has id, email, password_hash, created_at, meta"
+
+MISTAKES = [
     (
         {"tables": ["user"]},
-        '[plugins.resources] tables names "user", which schema public lacks, it has orders, report, users; '
-        'write tables = ["users"].',
+        [(("tables",), 'names "user", which schema public lacks; did you mean "users"?', ["users"])],
     ),
     (
         {"tables": ["users", "xyzzy"]},
-        '[plugins.resources] tables names "xyzzy", which schema public lacks, it has orders, report, users; '
-        'write tables = ["users"].',
+        [(("tables",), 'names "xyzzy", which schema public lacks; it has orders, report, users', ["users"])],
+    ),
+    (
+        {"tables": ["xyzzy"]},
+        [(("tables",), 'names "xyzzy", which schema public lacks; it has orders, report, users', ["*"])],
     ),
     (
         {"tables": ["users"], "table": {"orders": {}}},
-        '[plugins.resources.table.orders] is for a table that is not served; write tables = ["users", "orders"].',
+        [(("tables",), 'does not name "orders", which has settings of its own', ["users", "orders"])],
     ),
     (
-        {"tables": ["users"], "table": {"user": {}}},
-        "[plugins.resources.table.user] is for a table that schema public lacks; "
-        "write [plugins.resources.table.users].",
+        {"tables": ["user"], "table": {"users": {}}},
+        [(("tables",), 'names "user", which schema public lacks; did you mean "users"?', ["users"])],
     ),
     (
         {"tables": ["users"], "table": {"x y": {}}},
-        '[plugins.resources.table."x y"] is for a table that schema public lacks; remove it.',
+        [(("table", "x y"), "schema public has no such table", None)],
     ),
     (
-        {"tables": ["users"], "table": {"users": {"sort": "-creatd_at"}}},
-        '[plugins.resources.table.users] sort names "creatd_at", which is no column of it; write "created_at".',
-    ),
-    (
-        {"tables": ["users"], "table": {"users": {"sort": "createdAt"}}},
-        '[plugins.resources.table.users] sort names "createdAt", which is no column of it; write "created_at".',
-    ),
-    (
-        {"tables": ["users"], "table": {"users": {"sort": "password_hash"}}},
-        '[plugins.resources.table.users] sort names "password_hash", which is hidden; remove it, or name it in fields.',
-    ),
-    (
-        {"tables": ["users"], "table": {"users": {"sort": "meta"}}},
-        '[plugins.resources.table.users] sort names "meta", of type jsonb, which has no order; remove it.',
-    ),
-    (
-        {"tables": ["users"], "table": {"users": {"hidden": ["zzz"]}}},
-        '[plugins.resources.table.users] hidden names "zzz", which is no column of it; '
-        "it has id, email, password_hash, created_at, meta.",
-    ),
-    (
-        {"tables": ["users"], "table": {"users": {"fields": ["id", "emial"]}}},
-        '[plugins.resources.table.users] fields names "emial", which is no column of it; write "email".',
-    ),
-    (
-        {"tables": ["users"], "table": {"users": {"fields": ["id", "email"], "hidden": "email"}}},
-        '[plugins.resources.table.users] "email" is in fields and in hidden; remove it from one of them.',
-    ),
-    (
-        {"tables": ["report"], "table": {"report": {"key": "m"}}},
-        '[plugins.resources.table.report] key names "m", which is no column of it; it has n, meta.',
-    ),
-    (
-        {"tables": ["report"], "table": {"report": {"key": ["meta"]}}},
-        '[plugins.resources.table.report] key names "meta", of type jsonb, which no URL can hold; name another.',
-    ),
-    (
-        {"tables": ["users"], "table": {"users": {"limit": 500}}},
-        "[plugins.resources.table.users] limit 500 is over max_limit 100; write max_limit = 500.",
-    ),
-    (
-        {"tables": ["users", "orders"], "table": {"users": {"path": "orders"}}},
-        '[plugins.resources.table.users] has the path of table orders, "orders"; write path = "users-2".',
-    ),
-    (
-        {"tables": ["users"], "table": {"users": {"path": "shop/users"}}},
-        '[plugins.resources.table.users] path "shop/users" is not one segment; write one without / and {}.',
+        {"tables": ["users"], "table": {"users": {}, "user": {}}},
+        [(("table", "user"), 'schema public has no such table; did you mean "users"?', None)],
     ),
     (
         {"schema": "shopp", "tables": ["*"]},
-        '[plugins.resources] the database has no schema "shopp", it has public, shop; write schema = "shop".',
+        [(("schema",), 'the database has no schema "shopp"; did you mean "shop"?', "shop")],
+    ),
+    (
+        {"schema": "xyzzy", "tables": ["*"]},
+        [(("schema",), 'the database has no schema "xyzzy"; it has public, shop', "public")],
+    ),
+    (
+        {"tables": ["users", "orders"], "table": {"users": {"path": "orders"}}},
+        [(("table", "users", "path"), '"orders" is the path of table orders too', None)],
+    ),
+    (
+        {"tables": ["users", "orders"], "table": {"orders": {"path": "users"}}},
+        [(("table", "orders", "path"), '"users" is the path of table users too', None)],
+    ),
+    (
+        {"tables": ["users", "orders", "report"], "table": {"users": {"path": "x"}, "report": {"path": "x"}}},
+        [(("table", "users", "path"), '"x" is the path of table report too', None)],
+    ),
+    (
+        {
+            "tables": ["users", "orders", "report"],
+            "table": {"users": {"path": "x"}, "orders": {"path": "users"}, "report": {"path": "x"}},
+        },
+        [(("table", "users", "path"), '"x" is the path of table report too', "users-2")],
     ),
 ]
+"""Settings, and for each mistake in them its path, what is wrong, and the value to write."""
+
+MISTAKES_IN_COLUMNS = [
+    ("users", "sort", "-creatd_at", ['names "creatd_at", which is no column of it; did you mean "created_at"?'],
+     "-created_at"),
+    ("users", "sort", "-createdAt, id", ['names "createdAt", which is no column of it; did you mean "created_at"?'],
+     "-created_at, id"),
+    ("users", "sort", ["id", "-password_hash"], ['names "password_hash", which is hidden'], ["id"]),
+    ("users", "sort", "meta", ['names "meta", of type jsonb, which has no order'], None),
+    ("users", "hidden", ["zzz"], [f'names "zzz", which is no column of it; {IT_HAS}'], None),
+    ("users", "hidden", ["meta", "emial", "zzz", "createdAt"],
+     ['names "emial", which is no column of it; did you mean "email"?',
+      f'names "zzz", which is no column of it; {IT_HAS}',
+      'names "createdAt", which is no column of it; did you mean "created_at"?'],
+     ["meta", "email", "created_at"]),
+    ("users", "hidden", "email, emial", ['names "emial", which is no column of it; did you mean "email"?'], "email"),
+    ("users", "fields", ["id", "emial"], ['names "emial", which is no column of it; did you mean "email"?'],
+     ["id", "email"]),
+    ("report", "key", "m", ['names "m", which is no column of it; it has n, meta, secret'], None),
+    ("report", "key", ["n", "meta"], ['names "meta", of type jsonb, which no URL can hold'], ["n"]),
+    ("report", "key", "secret", ['names "secret", which the database role may not read'], None),
+]  # fmt: skip
+"""A table, one of its settings, what is wrong in that, and what to write for all of it."""
 
 
-@pytest.mark.parametrize(("settings", "fault"), FAULTS)
-def test_mistake_is_one_sentence_with_the_line_to_write(settings, fault, shop):
-    catalogue = Catalogue("shopp", shop.schemas, {}) if "schema" in settings else shop
+@pytest.mark.parametrize(("settings", "mistakes"), MISTAKES)
+def test_mistake_has_its_place_and_what_to_write(settings, mistakes, shop):
+    catalogue = Catalogue(settings["schema"], shop.schemas, {}) if "schema" in settings else shop
     selection = choose(catalogue, **settings)
-    assert selection.faults == (fault,)
+    assert [(each.path, each.message, each.write) for each in selection.mistakes] == mistakes
     assert selection.resources == ()
+
+
+@pytest.mark.parametrize(("table", "setting", "value", "messages", "write"), MISTAKES_IN_COLUMNS)
+def test_mistake_in_columns_is_corrected_in_the_whole_value(table, setting, value, messages, write, shop):
+    """In the form that it has: a list, or a text with commas; where nothing is left, there is nothing to write."""
+    selection = choose(shop, tables=[table], table={table: {setting: value}})
+    assert selection.mistakes == tuple(Mistake(("table", table, setting), message, write) for message in messages)
+
+
+def test_column_with_a_comma_in_its_name_is_to_be_written_in_a_list(build):
+    catalogue = build.catalogue(build.table("t", build.column("id", "int4"), build.column("so, so")))
+    (mistake,) = choose(catalogue, tables=["t"], table={"t": {"sort": "-so_so"}}).mistakes
+    assert mistake.write == ["-so, so"]
+
+
+def test_column_that_is_served_and_hidden_is_to_be_taken_out_of_hidden(shop):
+    settings = {"fields": ["id", "email"], "hidden": "email, meta"}
+    assert choose(shop, tables=["users"], table={"users": settings}).mistakes == (
+        Mistake(("table", "users", "hidden"), 'names "email", which fields names too', "meta"),
+    )
+
+
+def test_misspelt_table_is_to_be_renamed(shop):
+    (mistake,) = choose(shop, tables=["users"], table={"user": {"sort": "id"}}).mistakes
+    assert mistake == Mistake(
+        ("table", "user"), 'schema public has no such table; did you mean "users"?', rename="users"
+    )
 
 
 def test_all_mistakes_come_at_once(shop):
     selection = choose(
         shop,
         tables=["users", "nope"],
-        table={"users": {"sort": "nope", "hidden": "nope", "limit": 200}, "orders": {}, "gone": {}},
+        table={"users": {"sort": "nope", "hidden": "nope", "key": "nope"}, "orders": {}, "gone": {}},
     )
-    assert len(selection.faults) == 6
+    assert [".".join(each.path) for each in selection.mistakes] == [
+        "table.gone", "tables", "tables", "table.users.hidden", "table.users.key", "table.users.sort",
+    ]  # fmt: skip
+    assert {tuple(each.write) for each in selection.mistakes if each.path == ("tables",)} == {("users", "orders")}
 
 
 def test_every_table_with_a_key_is_served_and_settings_for_a_missing_one_are_only_said(shop):
@@ -138,17 +179,21 @@ def test_every_table_with_a_key_is_served_and_settings_for_a_missing_one_are_onl
 def test_columns_that_another_databases_table_lacks_are_only_said_where_every_table_is_served(shop):
     settings = {"users": {"sort": "-xyzzy", "hidden": ["qwerty"]}}
     selection = choose(shop, tables=["*"], table=settings)
-    assert selection.faults == ()
+    assert selection.mistakes == ()
     assert [sentence for sentence in selection.sentences if sentence.startswith("[plugins.resources.table.users]")] == [
         '[plugins.resources.table.users] hidden names "qwerty": users has no such column; remove it.',
         '[plugins.resources.table.users] sort names "xyzzy": users has no such column; remove it.',
     ]
-    assert len(choose(shop, tables=["*", "users"], table=settings).faults) == 2
+    assert len(choose(shop, tables=["*", "users"], table=settings).mistakes) == 2
 
 
 def test_misspelt_column_is_a_fault_even_where_every_table_is_served(shop):
-    assert choose(shop, tables=["*"], table={"users": {"hidden": ["creatd_at"]}}).faults == (
-        '[plugins.resources.table.users] hidden names "creatd_at", which is no column of it; write "created_at".',
+    assert choose(shop, tables=["*"], table={"users": {"hidden": ["creatd_at"]}}).mistakes == (
+        Mistake(
+            ("table", "users", "hidden"),
+            'names "creatd_at", which is no column of it; did you mean "created_at"?',
+            ["created_at"],
+        ),
     )
 
 
@@ -197,9 +242,74 @@ def test_nothing_served_is_said_with_the_way_out(shop):
     )
 
 
-async def test_mistake_stops_the_start_with_all_sentences(serve):
+async def test_mistakes_stop_the_start_in_one_report_with_the_lines_to_write(serve):
     sql = "CREATE TABLE users (id int PRIMARY KEY, name text)"
-    with pytest.raises(PluginError) as stopped:
+    with pytest.raises(SettingsError) as stopped:
         await serve(sql, tables=["users", "order"], table={"users": {"sort": "nmae"}})
-    assert 'tables names "order", which schema public lacks' in str(stopped.value)
-    assert 'sort names "nmae", which is no column of it; write "name".' in str(stopped.value)
+    report = re.sub(r"\S+config-0\.toml:\d+", "config.toml:N", str(stopped.value))
+    assert report == (
+        'config.toml:N  plugins.resources.tables: names "order", which schema public lacks; it has users\n'
+        '    write: tables = ["users"]\n\n'
+        'config.toml:N  plugins.resources.table.users.sort: names "nmae", which is no column of it; did you mean '
+        '"name"?\n    write: sort = "name"\n\n2 faults.'
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "fault"),
+    [
+        (
+            {"limit": 500},
+            "plugins.resources.table.users.max_limit: is 100, below limit = 500\n    write: max_limit = 500",
+        ),
+        (
+            {"limit": 5, "max_limit": 3},
+            "plugins.resources.table.users.max_limit: is 3, below limit = 5\n    write: max_limit = 5",
+        ),
+        (
+            {"path": "/shop/{users}"},
+            "plugins.resources.table.users.path: must be one segment of a URL, without / { and }\n"
+            '    write: path = "shop-users"',
+        ),
+        (
+            {"path": ".."},
+            "plugins.resources.table.users.path: must be one segment of a URL, without / { and }\n"
+            '    write: path = "..."',
+        ),
+    ],
+)
+async def test_mistake_that_needs_no_database_to_be_seen_is_found_before_it_is_asked(make_service, settings, fault):
+    resources = {"table": {"users": settings}}
+    with pytest.raises(SettingsError) as stopped:
+        await make_service(
+            ["database", "resources"],
+            {"plugins": {"database": {"url": "postgresql://nowhere"}, "resources": resources}},
+        )
+    assert str(stopped.value).partition("  ")[2] == fault
+
+
+def test_lines_to_write_are_those_of_the_layer_that_set_them(postgres, tmp_path, monkeypatch, capfd):
+    """The file, an environment of it, a variable and an option: each is told by its own name."""
+    config = tmp_path / "config.toml"
+    config.write_text(
+        '[plugins.database]\nenabled = true\nurl = { env = "DATABASE_URL" }\n'
+        '[plugins.resources]\nenabled = true\ntables = ["users"]\n'
+        "[plugins.resources.table.users]\nhidden = []\n"
+        '[env.test.plugins.resources.table.users]\nhidden = ["pasword"]\n'
+    )
+    monkeypatch.setenv(
+        "DATABASE_URL", postgres.create_database("CREATE TABLE users (id int PRIMARY KEY, password text);")
+    )
+    monkeypatch.setenv("PEGBOARD__PLUGINS__RESOURCES__TABLE__USERS__SORT", "idd")
+    option = 'plugins.resources.tables=["users", "user"]'
+    code = cli.main(["routes", "--config", str(config), "--env", "test", "--set", option])
+    assert code == EX_CONFIG
+    path = "plugins.resources.table.users"
+    assert capfd.readouterr().err.replace(f"{tmp_path}/", "") == (
+        f'config.toml:10  env.test.{path}.hidden: names "pasword", which is no column of it; did you mean "password"?\n'
+        '    write: hidden = ["password"]\n\n'
+        '--set plugins.resources.tables: names "user", which schema public lacks; did you mean "users"?\n'
+        "    write: --set 'plugins.resources.tables=[\"users\"]'\n\n"
+        f'PEGBOARD__PLUGINS__RESOURCES__TABLE__USERS__SORT  {path}.sort: names "idd", which is no column of it; did '
+        'you mean "id"?\n    write: export PEGBOARD__PLUGINS__RESOURCES__TABLE__USERS__SORT=id\n\n3 faults.\n'
+    )

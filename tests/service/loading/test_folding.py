@@ -230,7 +230,7 @@ async def test_operator_routes_are_not_served_when_strict_and_the_start_says_so(
     assert service.said == (
         [
             "GET /admin (console) is for operators and not served, since nothing guards it here; "
-            "strict = false under [service] serves it all the same."
+            "give operators a listener of their own: operator = { port = 3001 } under [service]."
         ]
         if strict
         else []

@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from itertools import pairwise, permutations
 from types import SimpleNamespace
-from typing import Any
+from typing import Annotated, Any
 
 import pluggy
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.api import DATABASE, PluginSettings, PortKey, Ports, Route, Run, hookimpl
+from service.api import DATABASE, PluginSettings, PortKey, Ports, Route, Run, Unique, hookimpl
 from service.errors import SettingsError
 from service.wiring import Cycle, arrange
 
@@ -28,6 +28,36 @@ def made(**attributes: object) -> Any:
 
 def on(*names: str) -> str:
     return "".join(f"[plugins.{name}]\nenabled = true\n" for name in names)
+
+
+# --- several instances of one plugin
+
+
+class Settings(PluginSettings):
+    path: Annotated[str, Unique()] = ""
+    colour: str = "red"
+
+
+ROOMS = {"room": SimpleNamespace(Settings=Settings, Plugin=type("Plugin", (), {}))}
+
+
+def test_instances_that_share_what_is_unique_are_each_told_what_to_write(house: Any) -> None:
+    config = on("north").replace("enabled", "use = 'room'\nenabled") + on("room")
+    config += "[plugins.south]\nuse = 'room'\npath = ''\nenabled = true\n"
+    assert house.report(config, ROOMS) == (
+        "config.toml:1  plugins.north.path: is that of [plugins.room] too, and each instance needs one of its own\n"
+        '    write: path = "north"\n\n'
+        "config.toml:8  plugins.south.path: is that of [plugins.room] too, and each instance needs one of its own\n"
+        '    write: path = "south"\n\n2 faults.'
+    )
+
+
+def test_instances_may_share_what_is_not_unique_and_what_another_plugin_or_one_that_is_off_has(house: Any) -> None:
+    others = {"hall": SimpleNamespace(Settings=Settings, Plugin=type("Plugin", (), {}))}
+    config = on("room", "hall") + "[plugins.off]\nuse = 'room'\n"
+    config += "[plugins.north]\nuse = 'room'\npath = 'north'\nenabled = true\n"
+    loaded = house.load(config, ROOMS | others)
+    assert [plugged.name for plugged in loaded.plugins] == ["room", "hall", "north"]
 
 
 # --- faults of one plugin

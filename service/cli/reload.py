@@ -1,0 +1,35 @@
+"""`pegboard reload`: a running service takes over the code and settings of now, without dropping a request."""
+
+from __future__ import annotations
+
+import click
+
+from service.chosen import Chosen
+from service.cli.options import reads_config
+from service.control import NoAnswer, ask, running
+
+
+@click.command(short_help="Have the running service take over what has changed.")
+@reads_config
+@click.option("--pid", type=int, metavar="PID", help="Which service, where several run with this state_dir.")
+def reload(chosen: Chosen, pid: int | None) -> None:
+    """Start new workers with the settings and plugins of now; once they are ready, the old ones retire.
+
+    No request is dropped. Where the new ones cannot start, the old ones serve on, and this says why and exits with 1.
+
+    \b
+    Example:
+      pegboard reload
+      pegboard reload --env production
+    """
+    services = running(chosen.settings())
+    if pid is None and len(services) > 1:
+        pids = ", ".join(map(str, services))
+        raise NoAnswer(f"several services run with this state_dir, processes {pids}: choose one with --pid.")
+    sock = services.get(pid if pid is not None else next(iter(services), 0))
+    if sock is None:
+        raise NoAnswer("no service runs with this config.toml and its state_dir: start it with `pegboard run`.")
+    reply = ask(sock, {"do": "reload"})
+    if not reply.ok:
+        raise NoAnswer(f"not reloaded, the service goes on as it was: {reply.text}")
+    click.echo(reply.text)

@@ -1,0 +1,41 @@
+"""What goes on beside a running service: what `pegboard run` prints, `pegboard reload`'s socket, watching files."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import AsyncExitStack
+
+import uvloop
+
+from service.chosen import Chosen
+from service.cli.banner import print_banner
+from service.control import controlled
+from service.spawning import Spawned
+from service.supervisor import Started, Supervisor
+from service.watching import watch_files
+from service.worker import log_to_stderr
+
+
+def supervise(chosen: Chosen, ahead: Spawned, *, watch: bool, began_s: float) -> int:
+    """Run the service in a loop of its own; returns the exit code. The command began at `began_s`, which the time of
+    the start is counted from. Raises StartError."""
+    log_to_stderr()
+
+    async def live() -> int:
+        supervisor = Supervisor(chosen, ahead)
+
+        async def accompany(started: Started) -> None:
+            print_banner(started, took_s=time.monotonic() - began_s)
+            async with AsyncExitStack() as stack:
+                await stack.enter_async_context(controlled(supervisor, started.settings))
+                if watch:
+                    await watch_files(
+                        started.settings.config_path.resolve(), started.ready.watched, supervisor.request_reload
+                    )
+                await asyncio.Event().wait()
+
+        return await supervisor.run(accompany)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(live())

@@ -1,0 +1,150 @@
+"""How a command reaches a running service: a unix socket for each, `{state_dir}/control/PID.sock`.
+
+One line of JSON each way: `{"do": "reload"}`, then `{"ok": true, "text": "..."}`. Only the user whose service it is
+may connect: the folder is theirs alone (mode 700).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+from service.errors import StartError
+from service.settings import Settings
+
+log = logging.getLogger("pegboard")
+
+FOLDER: Final = "control"
+
+LONGEST_PATH_BYTES: Final = 103
+"""What fits into sockaddr_un on every platform (macOS: 104 with the closing NUL)."""
+
+
+class Controlled(Protocol):
+    """What can be asked of a running service."""
+
+    async def reload(self) -> str:
+        """Returns what came of it; raises StartError where nothing did."""
+
+
+class NoAnswer(StartError):
+    """The service cannot be reached, or has refused."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came of a request."""
+
+    ok: bool
+    text: str
+
+
+def control_folder(settings: Settings) -> Path:
+    """Where the sockets of running services are."""
+    return settings.config_path.parent.absolute() / settings.service.state_dir / FOLDER
+
+
+@asynccontextmanager
+async def controlled(service: Controlled, settings: Settings) -> AsyncIterator[None]:
+    """Answer commands as long as the block; where that cannot be, say so once: SIGHUP is always there."""
+
+    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            asked = json.loads(await reader.readline() or b"{}")
+            reply = await _obey(service, asked)
+            writer.write(json.dumps({"ok": reply.ok, "text": reply.text}).encode() + b"\n")
+            await writer.drain()
+        except (ConnectionError, ValueError):
+            pass  # nobody there who speaks our language
+        finally:
+            writer.close()
+
+    path = control_folder(settings) / f"{os.getpid()}.sock"
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)  # of a process that had our number
+        with _short(path) as short:
+            server = await asyncio.start_unix_server(converse, short)
+    except OSError as error:
+        log.warning(
+            "`pegboard reload` cannot reach this service, since %s cannot be used (%s); SIGHUP to process %d reloads.",
+            path.parent,
+            error.strerror or error,
+            os.getpid(),
+        )
+        yield
+        return
+    try:
+        yield
+    finally:
+        server.close()
+        with suppress(OSError):
+            path.unlink()
+
+
+async def _obey(service: Controlled, asked: object) -> Reply:
+    if asked != {"do": "reload"}:
+        return Reply(False, f"there is no such request: {asked!r}")
+    try:
+        return Reply(True, await service.reload())
+    except StartError as error:
+        return Reply(False, str(error))
+    except asyncio.CancelledError:
+        return Reply(False, "the service has ended meanwhile.")
+
+
+def running(settings: Settings) -> dict[int, socket.socket]:
+    """A connection to each service that runs with this state folder, by process id. Others' remains are removed."""
+    found: dict[int, socket.socket] = {}
+    for path in sorted(control_folder(settings).glob("*.sock")):
+        sock = socket.socket(socket.AF_UNIX)
+        try:
+            with _short(path) as short:
+                sock.connect(short)
+            found[int(path.stem)] = sock
+        except (ConnectionRefusedError, ValueError):
+            sock.close()
+            path.unlink(missing_ok=True)
+        except OSError:
+            sock.close()
+    return found
+
+
+def ask(sock: socket.socket, request: dict[str, str]) -> Reply:
+    """Ask a running service and wait for what comes of it. Raises NoAnswer where it ends before it says."""
+    with sock, sock.makefile("rwb") as stream:
+        try:
+            stream.write(json.dumps(request).encode() + b"\n")
+            stream.flush()
+            answer = json.loads(stream.readline())
+        except (OSError, ValueError):
+            raise NoAnswer("the service ended before it could say what came of it; its log has the reason.") from None
+    return Reply(bool(answer["ok"]), str(answer["text"]))
+
+
+class _short:  # noqa: N801 (reads as a statement)
+    """A name for `path` that fits into an address: the path itself, or through a descriptor of its folder (Linux)."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._folder = -1
+
+    def __enter__(self) -> str:
+        if len(os.fsencode(self._path)) <= LONGEST_PATH_BYTES:
+            return str(self._path)
+        self._folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        return f"/proc/self/fd/{self._folder}/{self._path.name}"
+
+    def __exit__(self, *_: object) -> None:
+        if self._folder >= 0:
+            os.close(self._folder)

@@ -1,0 +1,220 @@
+"""A generation: so many workers that run one state of code and settings, as the supervisor sees them.
+
+`open` has all of them ready or none; `serve` lets them begin; one that dies is replaced until the generation ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Final
+
+from service.channel import Channel, End, Failed, Message, Ready, Record, Retire, Serve, Start
+from service.chosen import Chosen
+from service.errors import SettingsError, StartError
+from service.listening import Listeners
+from service.settings import ServiceSettings
+from service.spawning import Spawned
+
+STEADY_S: Final = 10.0
+"""A worker that dies sooner than this after it was ready has crashed again (chosen)."""
+
+LONGEST_PAUSE_S: Final = 30.0
+"""Between two tries to replace what keeps crashing: 0, 1, 2, 4 seconds and so on, up to this (chosen)."""
+
+CRASH_LOOP_COUNT: Final = 3
+"""Crashes in a row that are called a crash loop (chosen)."""
+
+Tell = Callable[[int, str], None]
+"""Tell the operator a sentence, at a level of `logging`."""
+
+
+class WorkerFailed(StartError):
+    """A worker could not be started."""
+
+    def __init__(self, text: str, exit_code: int) -> None:
+        super().__init__(text)
+        self.exit_code = exit_code
+
+
+class Worker:
+    """One worker process."""
+
+    def __init__(self, spawned: Spawned, *, heard: Callable[[Message], None]) -> None:
+        """`heard` gets what it says while it serves. Needs a running loop."""
+        loop = asyncio.get_running_loop()
+        self.pid = spawned.pid
+        self.ready: asyncio.Future[Ready] = loop.create_future()
+        """What it has opened; WorkerFailed or SettingsError where it could not."""
+        self.ended: asyncio.Future[int] = loop.create_future()
+        """Its exit code; negative is the signal that ended it."""
+        self._spawned = spawned
+        self._heard = heard
+        self._channel = Channel(spawned.sock, receive=lambda message, _: self._receive(message), lost=self._lost)
+
+    def send(self, message: Message) -> bool:
+        return self._channel.send(message)
+
+    def serve(self, listeners: Listeners) -> None:
+        self._channel.send(Serve(listeners.names), listeners.sockets)
+
+    def kill(self) -> None:
+        if not self.ended.done():
+            self._spawned.kill()
+
+    def _receive(self, message: Message) -> None:
+        if isinstance(message, Ready):
+            self.ready.set_result(message)
+        elif isinstance(message, Failed):
+            text, code = message.text, message.exit_code
+            self._fail(SettingsError(text) if message.is_report else WorkerFailed(text, code))
+        else:
+            self._heard(message)
+
+    def _lost(self) -> None:
+        reaping = asyncio.get_running_loop().run_in_executor(None, self._spawned.wait)  # which it is about to allow
+        reaping.add_done_callback(lambda done: self._reaped(done.result()))
+
+    def _reaped(self, code: int) -> None:
+        text = f"the worker {how_it_ended(code)} before it was ready: its reason is above."
+        self._fail(WorkerFailed(text, code if code > 0 else 1))
+        self.ended.set_result(code)
+
+    def _fail(self, error: StartError) -> None:
+        if not self.ready.done():
+            self.ready.set_exception(error)
+            self.ready.exception()  # seen: whoever waits hears of it, and nobody need
+
+
+class Generation:
+    """`count` workers of one state of code and settings."""
+
+    def __init__(
+        self,
+        chosen: Chosen,
+        count: int,
+        *,
+        service: ServiceSettings,
+        listeners: Listeners,
+        household: Mapping[str, object],
+        heard: Callable[[Message], None],
+        tell: Tell,
+        spawn: Callable[[Coroutine[object, object, None]], asyncio.Task[None]],
+    ) -> None:
+        """`spawn` runs what looks after the workers."""
+        self.service = service
+        self.listeners = listeners
+        self.workers: set[Worker] = set()
+        self._chosen = chosen
+        self._count = count
+        self._household = household
+        self._heard = heard
+        self._tell = tell
+        self._spawn = spawn
+        self._is_ending = False
+        self._crash_count = 0
+
+    async def open(self, ahead: Spawned | None = None) -> Ready:
+        """Start all workers, `ahead` being one of them; returns what one of them has opened. Where one fails, all are
+        ended: raises StartError with its reason."""
+        first = self._begin(ahead or Spawned(self._chosen))
+        others = [self._begin(Spawned(self._chosen)) for _ in range(self._count - 1)]
+        await asyncio.gather(first.ready, *[worker.ready for worker in others])
+        return first.ready.result()
+
+    def serve(self) -> None:
+        """Let them serve, and look after them from now on."""
+        for worker in self.workers:
+            self._employ(worker)
+
+    def retire(self, within_s: float) -> None:
+        """Let running requests finish within so many seconds: a newer generation serves."""
+        self._is_ending = True
+        for worker in self.workers:
+            worker.send(Retire(within_s))
+
+    def end(self, *, drain: bool) -> None:
+        """End them with the service; those that retire go on as they were told."""
+        if not self._is_ending:
+            self._is_ending = True
+            for worker in self.workers:
+                worker.send(End(drain))
+
+    def urge(self) -> None:
+        """End at once what was told to end."""
+        for worker in self.workers:
+            worker.send(End(drain=False))
+
+    def kill(self) -> tuple[Worker, ...]:
+        """Kill those that are left; returns them."""
+        for worker in self.workers:
+            worker.kill()
+        return tuple(self.workers)
+
+    async def ended(self) -> None:
+        """Returns once every worker has ended."""
+        while self.workers:
+            await asyncio.wait([worker.ended for worker in self.workers])
+            await asyncio.sleep(0)
+
+    def record(self, level: int, sentence: str) -> bool:
+        """Have a worker write it into the log; False where none could."""
+        return any(worker.ready.done() and worker.send(Record(level, sentence)) for worker in tuple(self.workers))
+
+    def _begin(self, spawned: Spawned) -> Worker:
+        worker = Worker(spawned, heard=self._heard)
+        self.workers.add(worker)
+        worker.ended.add_done_callback(lambda _: self.workers.discard(worker))
+        worker.send(Start(self._household))
+        return worker
+
+    def _employ(self, worker: Worker) -> None:
+        worker.serve(self.listeners)
+        self._spawn(self._look_after(worker))
+
+    async def _look_after(self, worker: Worker) -> None:
+        """Wait for its end; where that was not asked for, put another in its place."""
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        code = await worker.ended
+        if self._is_ending:
+            return
+        self._crash_count = self._crash_count + 1 if loop.time() - began_s < STEADY_S else 1
+        reason = f"worker {worker.pid} {how_it_ended(code)}"
+        while not self._is_ending:
+            pause_s = min(2.0 ** (self._crash_count - 2), LONGEST_PAUSE_S) if self._crash_count > 1 else 0.0
+            self._tell(logging.ERROR, f"{reason}; {self._prospect(pause_s)}.")
+            await asyncio.sleep(pause_s)
+            if self._is_ending:
+                return
+            successor = self._begin(Spawned(self._chosen))
+            try:
+                await successor.ready
+            except StartError as error:
+                await successor.ended
+                self._crash_count += 1
+                reason = f"worker {successor.pid} could not be started: {error}".rstrip(".")
+                continue
+            if self._is_ending:
+                return  # it has been told to end like the others
+            self._tell(logging.INFO, f"worker {successor.pid} serves in the place of worker {worker.pid}.")
+            self._employ(successor)
+            return
+
+    def _prospect(self, pause_s: float) -> str:
+        if not pause_s:
+            return "another one is started in its place"
+        loop = "workers keep crashing, " if self._crash_count >= CRASH_LOOP_COUNT else ""
+        return f"{loop}{self._crash_count} times in a row now: the next one is started in {pause_s:g} s"
+
+
+def how_it_ended(code: int) -> str:
+    """`was ended by SIGKILL`, `ended with exit code 70`."""
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        return f"was ended by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was ended by signal {-code}"

@@ -1,0 +1,241 @@
+"""Where the service listens: addresses, the sockets bound to them, and TLS.
+
+The supervisor binds and keeps the sockets; workers get copies, so that all of them and every generation share one
+queue of connections (with SO_REUSEPORT a leaving worker would reset what waits in its own).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import ssl
+import stat
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from service.errors import StartError
+from service.settings import ServiceSettings
+
+BACKLOG: Final = 1_024
+"""Connections that may wait to be accepted (chosen; the kernel caps it at net.core.somaxconn)."""
+
+MAIN: Final = "main"
+OPERATOR: Final = "operator"
+"""The listeners that there may be."""
+
+UNIX: Final = "unix:"
+
+EVERYWHERE: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 (looked for, not listened on)
+
+
+class ListenError(StartError):
+    """The address cannot be listened on."""
+
+    exit_code = os.EX_UNAVAILABLE
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A host and port, or the path of a unix socket."""
+
+    setting: str
+    """What sets it, for messages: `service.host`."""
+    host: str = ""
+    port: int = 0
+    path: Path | None = None
+
+
+def addresses(service: ServiceSettings, folder: Path) -> Mapping[str, Address]:
+    """The address of each listener; a relative path is below `folder`."""
+    if service.listen is not None:
+        main = Address("service.listen", path=folder / service.listen.removeprefix(UNIX))
+    else:
+        main = Address("service.host", service.host, service.port)
+    if service.operator is None:
+        return {MAIN: main}
+    return {MAIN: main, OPERATOR: Address("service.operator.host", service.operator.host, service.operator.port)}
+
+
+def bind(address: Address) -> socket.socket:
+    """A socket bound to the address, not yet listening. Raises ListenError with the way out."""
+    if address.path is not None:
+        return _bind_path(address.path)
+    host, port = address.host, address.port
+    try:
+        family, kind, proto, _, where = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except (socket.gaierror, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, socket.gaierror) else "not a host name"
+        raise ListenError(
+            f'{address.setting}: {host!r} is no address of this machine ({reason}); write: host = "127.0.0.1"'
+        ) from error
+    sock = socket.socket(family, kind, proto)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6 and host == "::":
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        sock.bind(where)
+    except OSError as error:
+        sock.close()
+        raise ListenError(_why_not(error, address)) from error
+    sock.setblocking(False)
+    return sock
+
+
+def listen(sock: socket.socket, address: Address) -> None:
+    """Begin to listen. Raises ListenError where another process, which had bound it as well, listens already."""
+    try:
+        sock.listen(BACKLOG)
+    except OSError as error:
+        raise ListenError(_why_not(error, address)) from error
+
+
+def _why_not(error: OSError, address: Address) -> str:
+    host, port = address.host, address.port
+    option = "--port {}" if address.setting == "service.host" else "service.operator.port, as in port = {}"
+    if error.errno == errno.EADDRINUSE:
+        other = port + 1 if port < 65_535 else 3000
+        return f"port {port} on {host} is taken by another process; stop it, or choose another: {option.format(other)}"
+    if error.errno == errno.EACCES:
+        return f"port {port} needs privileges that this user lacks; choose one above 1023: {option.format(3000)}"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f'{address.setting}: {host!r} is no address of this machine; write: host = "127.0.0.1"'
+    reason = os.strerror(error.errno or 0)
+    return f"cannot listen on {host} port {port}: {reason}; choose another with --host and --port"
+
+
+def _bind_path(path: Path) -> socket.socket:
+    """A unix socket at `path`; one that a service left behind is taken over."""
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        if _is_left_behind(path):
+            path.unlink(missing_ok=True)
+        sock.bind(str(path))
+    except OSError as error:
+        sock.close()
+        if error.errno == errno.EADDRINUSE:
+            taken = "is a file that is there already" if not path.is_socket() else "is taken by another process"
+            raise ListenError(f'{path} {taken}; choose another, as in listen = "unix:{path}-2"') from error
+        reason = os.strerror(error.errno) if error.errno else "the path is too long for a unix socket"
+        raise ListenError(
+            f"service.listen: cannot listen on {path}: {reason}; name a short path in a folder that is yours, as in "
+            'listen = "unix:/run/pegboard/pegboard.sock"'
+        ) from error
+    sock.setblocking(False)
+    return sock
+
+
+def _is_left_behind(path: Path) -> bool:
+    """True for a socket that nobody listens on."""
+    if not path.is_socket():
+        return False
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1)
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            return True
+        except OSError:
+            return False
+    return False
+
+
+class Listeners:
+    """The listening sockets of the service, by name; kept by the supervisor."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, tuple[Address, socket.socket]] = {}
+
+    def change(self, wanted: Mapping[str, Address]) -> Listeners:
+        """Listeners at these addresses: sockets that are open already are shared, others are bound. Raises ListenError,
+        and then nothing has changed."""
+        new = Listeners()
+        try:
+            for name, address in wanted.items():
+                known = self._open.get(name)
+                sock = known[1].dup() if known is not None and known[0] == address else bind(address)
+                new._open[name] = (address, sock)
+        except ListenError:
+            new.close()
+            raise
+        return new
+
+    def listen(self) -> None:
+        """Begin to listen on all of them. Raises ListenError."""
+        for address, sock in self._open.values():
+            listen(sock, address)
+
+    @property
+    def names(self) -> list[str]:
+        return list(self._open)
+
+    @property
+    def sockets(self) -> list[socket.socket]:
+        return [sock for _, sock in self._open.values()]
+
+    def socket(self, name: str) -> socket.socket:
+        return self._open[name][1]
+
+    def close(self) -> None:
+        """Close our copies; those of workers are theirs."""
+        for _, sock in self._open.values():
+            sock.close()
+
+    def remove_paths(self, *, but: Listeners | None = None) -> None:
+        """Remove the files of unix sockets, unless `but` listens there too."""
+        kept = [address for address, _ in but._open.values()] if but is not None else []
+        for address, _ in self._open.values():
+            if address.path is not None and address not in kept:
+                with suppress(OSError):
+                    if stat.S_ISSOCK(address.path.stat().st_mode):
+                        address.path.unlink()
+
+
+def base_url(sock: socket.socket, *, secure: bool = False) -> str:
+    """The URL at which a client on this machine finds what listens on `sock`."""
+    scheme = "https" if secure else "http"
+    if sock.family == socket.AF_UNIX:
+        return f"{scheme}://localhost"
+    host, port = sock.getsockname()[:2]
+    if host in EVERYWHERE:
+        host = "localhost"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def tls_context(service: ServiceSettings, folder: Path) -> ssl.SSLContext | None:
+    """What TLS connections are made with; None where they are not. Raises StartError for files that do not serve."""
+    if service.tls is None:
+        return None
+    cert, key = folder / service.tls.cert, folder / service.tls.key
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.set_alpn_protocols(["http/1.1"])
+    for name, path in (("cert", cert), ("key", key)):
+        try:
+            path.read_bytes()
+        except OSError as error:
+            raise StartError(
+                f"service.tls.{name}: {path} cannot be read ({error.strerror}); name a file that this user can read: "
+                f'{name} = "/etc/ssl/example.{"crt" if name == "cert" else "key"}"'
+            ) from error
+    try:
+        context.load_cert_chain(cert, key, password=_no_password)
+    except (ssl.SSLError, OSError, ValueError) as error:
+        raise StartError(
+            f"service.tls: {cert} and {key} are no certificate and its key ({_plainly(error)}); name a certificate "
+            "chain and its unencrypted key, both in PEM form"
+        ) from error
+    return context
+
+
+def _no_password() -> str:
+    raise ValueError("the key is encrypted")
+
+
+def _plainly(error: Exception) -> str:
+    reason = getattr(error, "reason", None)
+    return str(reason).replace("_", " ").lower() if reason else str(error)
