@@ -48,6 +48,9 @@ class Address:
     port: int = 0
     path: Path | None = None
 
+    def __str__(self) -> str:
+        return str(self.path.absolute()) if self.path is not None else f"port {self.port} on {self.host}"
+
 
 def addresses(service: ServiceSettings, folder: Path) -> Mapping[str, Address]:
     """The address of each listener; a relative path is below `folder`."""
@@ -173,6 +176,10 @@ class Listeners:
     @property
     def names(self) -> list[str]:
         return list(self._open)
+
+    @property
+    def addresses(self) -> list[Address]:
+        return [address for address, _ in self._open.values()]
 
     @property
     def sockets(self) -> list[socket.socket]:

@@ -7,7 +7,8 @@ Source  RFC 9110, section 12.5.1 (Accept); CSP 3
 
 What it tells depends on who may see it. Behind the API door of a strict service it tells what the index of the
 resources and the health routes tell anyway: lists, what is below them, probes. Where only operators come, or where
-`strict` is off, it also tells Pegboard's version, the environment, the plugins that are on, and every other route.
+`strict` is off, it also tells Pegboard's version, the environment, the plugins that are on, and every other route that
+can be asked for there.
 Inside: `listing` sorts the routes, `page` renders them.
 """
 
@@ -76,15 +77,20 @@ class Plugin:
         self._door = Door(settings.door)
         self._is_open = self._door is Door.OPERATOR or not run.strict
         self._url = settings.url
-        self._clock = run.clock
+        self._run = run
         self._rendered: tuple[tuple[str, str], Answer] | None = None
 
     @hookimpl
     @asynccontextmanager
     async def lifespan(self, ports: Ports) -> AsyncIterator[None]:
         self._serving = ports.need(SERVING)
+        if self._door is Door.OPERATOR and self._run.strict and self._url is None:
+            self._run.say(
+                f"{self._run.name} shows operators commands that go to their own address; say where clients come: "
+                'url = "https://api.example.com" under [plugins.home].'
+            )
         self._page = Page(self._url, headers=HEADERS)
-        self._began_at, self._began_s = self._clock.now(), self._clock.monotonic()
+        self._began_at, self._began_s = self._run.clock.now(), self._run.clock.monotonic()
         yield
 
     @hookimpl
@@ -95,7 +101,7 @@ class Plugin:
         if not prefers(request.headers.get("Accept", ""), "text/html", over="application/json"):
             return self._as_json
         origin = origin_of(request[CLIENT].scheme, request[CLIENT].host)
-        up = up_for(self._clock.monotonic() - self._began_s)
+        up = up_for(self._run.clock.monotonic() - self._began_s)
         if self._rendered is None or self._rendered[0] != (origin, up):
             page = self._page.render(self._listing, about=self._about, up=up, origin=origin)
             self._rendered = (origin, up), page
@@ -108,7 +114,7 @@ class Plugin:
     @cached_property
     def _listing(self) -> Listing:
         """What is shown, but for this route itself. Known once all is declared, which is before the first request."""
-        doors = set(Door) if self._is_open else {Door.API, Door.PROBE}
+        doors = {Door.API, Door.PROBE, self._door}
         shown = listing([route for route in self._serving.routes if route.path != "/"], doors=doors)
         return shown if self._is_open else shown.without_others()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -17,12 +18,18 @@ from service.cli.looking import opened, stdout_kept_clean
 from service.cli.machine import Finding, Level
 from service.cli.options import json_option, reads_config
 from service.cli.printing import console, print_json
+from service.control import NoAnswer, ask, running
 from service.errors import SettingsError, StartError
+from service.listening import ListenError, addresses, bind, listen
 from service.loader import Loaded
 from service.parts import Probe
+from service.settings import Settings
 
 FAILED: Final = 1
 """Exit code where something fails."""
+
+ANSWER_S: Final = 2.0
+"""How long a running service may take to say where it listens (chosen)."""
 
 STYLES: Final = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "bold red"}
 
@@ -68,6 +75,7 @@ def looks(chosen: Chosen) -> Iterator[Finding]:
     yield machine.open_files(machine.FILES_FLOOR)
     yield machine.state_folder(loaded.run.state_dir)
     yield machine.disk(loaded.run.state_dir)
+    yield from listeners_of(loaded.settings)
     if loop.level is not Level.FAIL:
         yield from plugins_of(chosen)
 
@@ -79,6 +87,33 @@ def settings_of(loaded: Loaded) -> Finding:
     if count:
         return Finding(Level.WARN, "settings", f"{text}: {count} notes, which pegboard check prints")
     return Finding(Level.OK, "settings", text)
+
+
+def listeners_of(settings: Settings) -> Iterator[Finding]:
+    """Whether each address is free, or this very service has it."""
+    owners = {address: pid for pid, sock in running(settings).items() for address in _addresses_of(sock)}
+    for name, address in addresses(settings.service, settings.config_path.parent).items():
+        try:
+            with bind(address) as sock:
+                listen(sock, address)
+            if address.path is not None:
+                address.path.unlink()
+        except ListenError as error:
+            if (pid := owners.get(str(address))) is None:
+                yield Finding(Level.FAIL, name, _one_line(error))
+            else:
+                yield Finding(Level.OK, name, f"{address} is this service's, which runs as process {pid}")
+        else:
+            yield Finding(Level.OK, name, f"{address} is free" if address.port or address.path else "any port will do")
+
+
+def _addresses_of(sock: socket.socket) -> list[str]:
+    """Where the service at the other end listens; nothing where it does not say."""
+    sock.settimeout(ANSWER_S)
+    try:
+        return ask(sock, {"do": "addresses"}).text.splitlines()
+    except NoAnswer:
+        return []
 
 
 def plugins_of(chosen: Chosen) -> list[Finding]:

@@ -11,10 +11,11 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
+from aiohttp.test_utils import make_mocked_request
 
 from plugins.home import origin_of
 from plugins.home.page import up_for
-from service.api import Answer, Door, Route, hookimpl
+from service.api import CLIENT, Answer, Client, Door, Route, hookimpl
 from service.errors import SettingsError
 from service.testing.service import FakeClock, MakeService, Service
 
@@ -212,7 +213,7 @@ async def test_resource_shows_its_methods_and_what_is_below_it(make_service: Mak
     pets = html.partition("<article>")[2].partition("</article>")[0]
     assert re.findall(r'class="method">([A-Z ]+)<', pets) == ["POST GET", "GET DELETE"]
     assert re.findall(r'class="path"[^>]*>([^<]+)<', pets) == ["/api/v1/pets", "/api/v1/pets/{id}"]
-    assert shown.links == ["/api/v1/pets", "/api/v1/it's", "/api/v1", "/api/v1/hidden", "/tool"]
+    assert shown.links == ["/api/v1/pets", "/api/v1/it's", "/api/v1", "/api/v1/hidden"]
 
 
 async def test_words_and_paths_of_others_stay_words_and_paths(make_service: MakeService) -> None:
@@ -283,11 +284,22 @@ async def demo_strict(make_service: MakeService, shipped: dict[str, Any], demo_u
 
 
 async def test_page_for_operators_is_behind_their_door_and_tells_all(make_service: MakeService) -> None:
-    service = await make_service(["home", Extra], OPEN | {"plugins": {"home": {"door": "operator"}}})
-    plan = service.application.table.plan("home.read")
-    assert plan is not None
+    settings = {"service": {"operator": {"port": 0}}, "plugins": {"home": {"door": "operator"}}}
+    service = await make_service(["home", Extra], settings)
+    assert (await service.client.get("/", headers={"Accept": BROWSER})).status == 404
+    plan = next(plan for plan in service.application.plans if plan.route.name == "home.read")
     assert plan.route.door is Door.OPERATOR
-    assert Shown(await read_page(service)).texts["dt"] == ["Environment", "Version", "Up for"]
+    page = Shown(await answered(plan.route.handler, {"Accept": BROWSER}))
+    assert page.texts["dt"] == ["Environment", "Version", "Up for"]
+    assert "/tool" in page.links
+    assert any("say where clients come: url = " in sentence for sentence in service.said)
+
+
+async def answered(handler: Any, headers: dict[str, str]) -> str:
+    """What a handler gives whose listener the client of these tests does not reach."""
+    request = make_mocked_request("GET", "/", headers=headers)
+    request[CLIENT] = Client("127.0.0.1", "http", "127.0.0.1")
+    return str(handler(request).body.decode())
 
 
 async def test_page_for_operators_is_not_served_where_nothing_guards_it(make_service: MakeService) -> None:
@@ -308,7 +320,7 @@ async def test_paths_are_those_that_are_served(make_service: MakeService) -> Non
 
 
 async def test_url_of_the_settings_is_where_links_and_commands_go(make_service: MakeService) -> None:
-    settings = OPEN | {"plugins": {"home": {"url": "https://api.example.com/shop/"}}}
+    settings = OPEN | {"plugins": {"home": {"url": "https://api.example.com/shop/", "door": "operator"}}}
     service = await make_service(["home", Extra], settings)
     shown = Shown(await read_page(service, Host="10.0.0.1"))
     assert shown.commands[0] == "curl 'https://api.example.com/shop/api/v1/pets?limit=3'"
