@@ -13,7 +13,7 @@ import ssl
 import stat
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -179,7 +179,11 @@ class Listeners:
 
     @property
     def addresses(self) -> list[Address]:
-        return [address for address, _ in self._open.values()]
+        """Where they are, with the port that each has been given."""
+        return [
+            address if address.path is not None else replace(address, port=sock.getsockname()[1])
+            for address, sock in self._open.values()
+        ]
 
     @property
     def sockets(self) -> list[socket.socket]:

@@ -8,13 +8,16 @@ import re
 import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from plugins import home
 from plugins.logs.redaction import Redaction
 from plugins.logs.tokens import compile_format
 from service import cli
 from service.cli import exits
+from service.cli.machine import Level
 from service.errors import EX_CONFIG
 from service.testing.postgres import PostgresServer
 from service.testing.service import MakeService
@@ -80,6 +83,29 @@ async def test_json_log_has_the_fields_that_are_shown(
 def test_exit_codes_are_all_there(rows: Rows) -> None:
     there = re.findall(r"^    (\d+) ", exits.__doc__ or "", re.MULTILINE)
     assert [row[0] for row in rows(PAGE, "tested: exit codes")] == there
+
+
+def test_doctor_looks_at_what_the_guide_shows(
+    blocks: Blocks,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    make_database: Callable[[str], str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DATABASE_URL", make_database("CREATE TABLE things (id int PRIMARY KEY)"))
+    Path("config.toml").write_text(WITH_DATABASE)
+    assert cli.main(["doctor", "--json", "--set", "service.port=0"]) == 0
+    there = [finding["what"] for finding in json.loads(capfd.readouterr().out)["findings"]]
+    shown = [line.split() for line in blocks(PAGE, "tested: doctor")[0].splitlines()[1:]]
+    assert [line[1] for line in shown] == there
+    assert {line[0] for line in shown} < set(Level)
+
+
+def test_doors_of_the_home_page_are_those_of_its_settings(rows: Rows) -> None:
+    told = {(json.loads(door), strict) for door, strict, _ in rows(PAGE, "tested: home")}
+    assert told == {("api", "on"), ("api", "off"), ("operator", "either")}
+    assert set(get_args(home.Settings.model_fields["door"].annotation)) == {door for door, _ in told}
 
 
 def test_messages_of_a_failed_start_are_those_of_the_table(

@@ -45,6 +45,8 @@ hidden = ["password_hash"]
 
 [plugins.health]
 enabled = true
+[plugins.home]
+enabled = true
 [plugins.logs]
 enabled = true
 format = "json"
@@ -103,7 +105,7 @@ def test_what_is_commented_out_has_its_default(cli: Any) -> None:
     for path, value in live.items():
         if path.rpartition(".")[2] in examples and ".table." in path:
             continue
-        if path.startswith("plugins.health.http"):
+        if path.startswith(("plugins.health.http", "plugins.home.url")):
             continue
         if path.endswith("users.limit"):
             assert value == "10"
