@@ -23,7 +23,7 @@ from typing import Annotated, Final, Literal
 from aiohttp.web import Request
 from pydantic import AfterValidator, Field
 
-from plugins.home.listing import Listing, listing
+from plugins.home.listing import Listing, indexed, listing
 from plugins.home.page import Page, up_for
 from service.api import (
     CLIENT,
@@ -115,8 +115,8 @@ class Plugin:
     def _listing(self) -> Listing:
         """What is shown, but for this route itself. Known once all is declared, which is before the first request."""
         doors = {Door.API, Door.PROBE, self._door}
-        shown = listing([route for route in self._serving.routes if route.path != "/"], doors=doors)
-        return shown if self._is_open else shown.without_others()
+        routes = [route for route in self._serving.routes if route.path != "/"]
+        return listing(routes, doors=doors) if self._is_open else listing(indexed(routes), doors=doors).without_others()
 
     @cached_property
     def _as_json(self) -> Answer:

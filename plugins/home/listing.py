@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -72,9 +72,21 @@ class Listing:
         return [place for place in (*self.others, *lists, *self.probes) if place.can_be_got]
 
     def without_others(self) -> Listing:
-        """What the index of the resources and the probes tell of themselves; the index is right above a list."""
-        above = {resource.place.path.rpartition("/")[0] for resource in self.resources}
-        return Listing(self.resources, self.probes, tuple([place for place in self.others if place.path in above]))
+        """This, but of the others only the indexes."""
+        indexes = {above(resource.place.path) for resource in self.resources}
+        return Listing(self.resources, self.probes, tuple([place for place in self.others if place.path in indexes]))
+
+
+def above(path: str) -> str:
+    """Where an index is, of a list at `path`."""
+    return path.rpartition("/")[0]
+
+
+def indexed(routes: Sequence[MountedRoute]) -> list[MountedRoute]:
+    """The probes, and the routes of plugins with an index of their lists: what anyone is told of who asks there."""
+    lists = {(route.plugin, above(route.path)) for route in routes if route.name.endswith(LISTS)}
+    plugins = {route.plugin for route in routes if (route.plugin, route.path) in lists}
+    return [route for route in routes if route.door is Door.PROBE or route.plugin in plugins]
 
 
 def listing(routes: Iterable[MountedRoute], *, doors: Collection[Door]) -> Listing:
@@ -85,9 +97,9 @@ def listing(routes: Iterable[MountedRoute], *, doors: Collection[Door]) -> Listi
     for place in places:
         if place in below:
             continue
-        above = [place_of_list for place_of_list in below if place.is_below(place_of_list)]
-        if above:
-            below[max(above, key=lambda place_of_list: len(place_of_list.path))].append(place)
+        holders = [place_of_list for place_of_list in below if place.is_below(place_of_list)]
+        if holders:
+            below[max(holders, key=lambda place_of_list: len(place_of_list.path))].append(place)
         elif place.door is Door.PROBE:
             probes.append(place)
         else:
