@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from service.errors import StartError
-from service.settings import Settings
+from service.settings import ServiceSettings, Settings
 
 log = logging.getLogger("pegboard")
 
@@ -55,6 +55,11 @@ class Reply:
 def control_folder(settings: Settings) -> Path:
     """Where the sockets of running services are."""
     return settings.config_path.parent.absolute() / settings.service.state_dir / FOLDER
+
+
+def usual_folder(config: Path) -> Path:
+    """Where they are unless config.toml says otherwise."""
+    return config.parent.absolute() / ServiceSettings().state_dir / FOLDER
 
 
 @asynccontextmanager
@@ -108,10 +113,10 @@ async def _obey(service: Controlled, asked: object) -> Reply:
         return Reply(False, "the service has ended meanwhile.")
 
 
-def running(settings: Settings) -> dict[int, socket.socket]:
-    """A connection to each service that runs with this state folder, by process id. Others' remains are removed."""
+def running(folder: Path) -> dict[int, socket.socket]:
+    """A connection to each service whose socket is in this folder, by process id. Others' remains are removed."""
     found: dict[int, socket.socket] = {}
-    for path in sorted(control_folder(settings).glob("*.sock")):
+    for path in sorted(folder.glob("*.sock")):
         sock = socket.socket(socket.AF_UNIX)
         try:
             with _short(path) as short:

@@ -6,7 +6,8 @@ import click
 
 from service.chosen import Chosen
 from service.cli.options import reads_config
-from service.control import NoAnswer, ask, running
+from service.control import NoAnswer, ask, control_folder, running, usual_folder
+from service.errors import SettingsError
 
 
 @click.command(short_help="Have the running service take over what has changed.")
@@ -22,7 +23,11 @@ def reload(chosen: Chosen, pid: int | None) -> None:
       pegboard reload
       pegboard reload --env production
     """
-    services = running(chosen.settings())
+    try:
+        folder = control_folder(chosen.settings())
+    except SettingsError:  # the service itself says what is wrong, if it is where services usually are
+        folder = usual_folder(chosen.config)
+    services = running(folder)
     if pid is None and len(services) > 1:
         pids = ", ".join(map(str, services))
         raise NoAnswer(f"several services run with this state_dir, processes {pids}: choose one with --pid.")
