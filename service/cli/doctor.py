@@ -18,7 +18,7 @@ from service.cli.looking import opened, stdout_kept_clean
 from service.cli.machine import Finding, Level
 from service.cli.options import json_option, reads_config
 from service.cli.printing import console, print_json
-from service.control import NoAnswer, ask, running
+from service.control import NoAnswer, ask, control_folder, running
 from service.errors import SettingsError, StartError
 from service.listening import ListenError, addresses, bind, listen
 from service.loader import Loaded
@@ -91,7 +91,9 @@ def settings_of(loaded: Loaded) -> Finding:
 
 def listeners_of(settings: Settings) -> Iterator[Finding]:
     """Whether each address is free, or this very service has it."""
-    owners = {address: pid for pid, sock in running(settings).items() for address in _addresses_of(sock)}
+    owners = {
+        address: pid for pid, sock in running(control_folder(settings)).items() for address in _addresses_of(sock)
+    }
     for name, address in addresses(settings.service, settings.config_path.parent).items():
         try:
             with bind(address) as sock:
