@@ -44,7 +44,8 @@ from service.ports import (
     Transaction,
 )
 from service.run import Clock, Run
-from service.settings import Duration, PluginSettings, Rate, Secret, Size, Unique, nearest
+from service.secrets import CREDENTIAL_HEADERS, MASK, comparable_name, looks_secret
+from service.settings import Duration, PluginSettings, Rate, Secret, Size, Unique, listed, nearest, toml, toml_key
 from service.slots import Door, Slot
 
 __all__ = [
@@ -53,7 +54,9 @@ __all__ = [
     "CHANGES",
     "CLIENT",
     "CLIENT_CLOSED_REQUEST",
+    "CREDENTIAL_HEADERS",
     "DATABASE",
+    "MASK",
     "PRINCIPAL",
     "REQUEST_ID",
     "SERVING",
@@ -108,8 +111,13 @@ __all__ = [
     "Unique",
     "UnsupportedMediaType",
     "Wrap",
+    "comparable_name",
     "hookimpl",
+    "listed",
+    "looks_secret",
     "nearest",
     "prefers",
     "timestamp",
+    "toml",
+    "toml_key",
 ]

@@ -28,7 +28,7 @@ from service.protocol import Front
 from service.run import Clock, Run, SystemClock, Tasks
 from service.settings import PluginSettings, Settings
 from service.slots import Door, Slot
-from service.table import MALFORMED_SLOTS, UNMATCHED_SLOTS, Table, lost, malformed, pseudo_route
+from service.table import MALFORMED_SLOTS, UNMATCHED, UNMATCHED_SLOTS, Table, lost, malformed, pseudo_route
 
 log = logging.getLogger("pegboard")
 
@@ -250,7 +250,11 @@ def _both(one: str, other: str) -> str:
 
 
 def mount(loaded: Loaded, *, excused: Iterable[str] = ()) -> list[MountedRoute]:
-    """Every plugin's routes at their places: relative paths below `{api_root}/{version}`."""
+    """Every plugin's routes at their places: relative paths below `{api_root}/{version}`.
+
+    Raises PluginError for what is no route or has a name that is taken, SettingsError for settings of routes that are
+    not there.
+    """
     service = loaded.settings.service
     is_unguarded = service.strict and service.operator is None
     named: dict[tuple[str, str], MountedRoute] = {}
@@ -258,6 +262,10 @@ def mount(loaded: Loaded, *, excused: Iterable[str] = ()) -> list[MountedRoute]:
         for route in _listed(name, "routes", declare()):
             if not isinstance(route, Route):
                 raise PluginError(f"plugin {name}: its hook routes returned {route!r}; return Routes.")
+            if route.name == UNMATCHED:
+                raise PluginError(
+                    f"plugin {name} calls a route {UNMATCHED}, the name of what matches no route; give it another."
+                )
             placed = _placed(route, name, api_root=service.api_root)
             if (other := named.setdefault((placed.version, placed.name), placed)) is not placed:
                 raise PluginError(
@@ -269,7 +277,7 @@ def mount(loaded: Loaded, *, excused: Iterable[str] = ()) -> list[MountedRoute]:
                     f"{placed.method} {placed.path} ({name}) is for operators and not served, since nothing guards it "
                     "here; give operators a listener of their own: operator = { port = 3001 } under [service]."
                 )
-    loaded.settings.check_routes([route.name for route in named.values()], tolerated_prefixes=excused)
+    loaded.settings.check_routes([*(route.name for route in named.values()), UNMATCHED], tolerated_prefixes=excused)
     loaded.settings.raise_faults()
     return [route for route in named.values() if not (route.door is Door.OPERATOR and is_unguarded)]
 

@@ -63,8 +63,8 @@ class Hooks:
     def steps(self, route: MountedRoute) -> Iterable[Step]:
         """The steps around this route. None means that the plugin costs this route nothing.
 
-        Called once for every route, and for the pseudo-routes `unmatched` and `malformed`, which keep the steps of
-        RECEIVE, NEGOTIATE and ADMIT (`malformed`: RECEIVE and ADMIT).
+        Called once for every route, and twice for the pseudo-route `unmatched`: for what matches no route, which keeps
+        the steps of RECEIVE, NEGOTIATE and ADMIT, and for what cannot be parsed, which keeps RECEIVE and ADMIT.
         """
         raise AssertionError
 

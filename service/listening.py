@@ -248,5 +248,6 @@ def _no_password() -> str:
 
 
 def _plainly(error: Exception) -> str:
-    reason = getattr(error, "reason", None)
-    return str(reason).replace("_", " ").lower() if reason else str(error)
+    if isinstance(error, ssl.SSLError):
+        return error.reason.replace("_", " ").lower() if error.reason else "not in PEM form"
+    return str(error)

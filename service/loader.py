@@ -19,7 +19,7 @@ from service.errors import StartError
 from service.hooks import PROJECT, Hooks
 from service.registering import register
 from service.run import Run
-from service.settings import Instance, PluginSettings, Settings, nearest
+from service.settings import Instance, PluginSettings, Settings, nearest, toml, toml_key
 from service.sources import Source, find_sources
 from service.wiring import Providers, order_steps, wire
 
@@ -131,9 +131,9 @@ def _source_of(instance: Instance, sources: Mapping[str, Source], settings: Sett
         hint = f"; did you mean {guess!r}?" if guess else ""
         if instance.use == instance.name:
             path: tuple[str, ...] = ("plugins", instance.name)
-            fix = f"[plugins.{guess or 'NAME'}]"
+            fix = f"[plugins.{toml_key(guess or 'NAME')}]"
         else:
-            path, fix = ("plugins", instance.name, "use"), f'use = "{guess or "NAME"}"'
+            path, fix = ("plugins", instance.name, "use"), f"use = {toml(guess or 'NAME')}"
         settings.fault(
             path,
             f"there is no plugin called {instance.use!r} (looked: built in, installed{folders}){hint}",
@@ -159,6 +159,9 @@ def _plug(
     if (wrong := _wrong_module(module)) is not None:
         refuse(f"the plugin ({source.place}) has {wrong}")
         return None
+    route_model: type[PluginSettings] | None = getattr(module, "RouteSettings", None)
+    if instance.enabled:
+        settings.check_route_keys(instance.name, route_model or PluginSettings, run=run)  # which takes no key
     bound = settings.bind(instance.name, getattr(module, "Settings", PluginSettings), run=run)
     if bound is None or not instance.enabled:
         return None
@@ -173,7 +176,7 @@ def _plug(
     if faults := register(instance.name, plugin, manager):
         refuse(*faults)
         return None
-    return Plugged(instance.name, source, plugin, run, getattr(module, "RouteSettings", None), {})
+    return Plugged(instance.name, source, plugin, run, route_model, {})
 
 
 def _wrong_module(module: ModuleType) -> str | None:

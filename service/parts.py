@@ -47,7 +47,7 @@ class Route:
     path: str
     handler: Handler
     name: str = field(kw_only=True)
-    """`users.list`: what `[routes]`, logs and metrics call it; unique per version."""
+    """`users.list`: what `[routes]`, logs and metrics call it; unique per version, and not `unmatched`."""
     version: str = field(default="v1", kw_only=True)
     door: Door = field(default=Door.API, kw_only=True)
     tags: tuple[str, ...] = field(default=(), kw_only=True)

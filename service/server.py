@@ -40,7 +40,7 @@ class Stop:
         self.retires_within_s: float | None = None
         """Set where a newer generation takes over: what running requests get to finish."""
         self._task = asyncio.current_task()
-        self._is_patient = False
+        self._patience = 0
 
     def ask(self, *, drain: bool = False, retire_within_s: float | None = None) -> None:
         """End; asked again, at once."""
@@ -49,18 +49,18 @@ class Stop:
         else:
             self.drains, self.retires_within_s = drain, retire_within_s
             self.asked.set()
-        if not self._is_patient and self._task is not None:
+        if not self._patience and self._task is not None:
             self._task.cancel()
 
     @contextmanager
     def patient(self) -> Iterator[None]:
         """In here, asking only sets the events; before, it gives up the start; after, asking again gives up whatever a
-        plugin waits for while it closes."""
-        self._is_patient = True
+        plugin waits for while it closes. Several tasks may be in here."""
+        self._patience += 1
         try:
             yield
         finally:
-            self._is_patient = False
+            self._patience -= 1
 
     async def pause(self, seconds: float) -> None:
         """Wait, unless asked a second time."""

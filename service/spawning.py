@@ -49,6 +49,6 @@ class Spawned:
 
     def dismiss(self) -> None:
         """End a worker that has not been told anything yet."""
-        self.sock.close()
         self.kill()
         self.wait()
+        self.sock.close()

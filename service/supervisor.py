@@ -27,6 +27,7 @@ from service.chosen import Chosen
 from service.errors import StartError
 from service.generation import Generation
 from service.listening import Listeners, addresses
+from service.notifying import READY, STOPPING, notify, reloading
 from service.processors import worker_count
 from service.run import Tasks
 from service.server import CUT_S, Stop
@@ -95,7 +96,9 @@ class Supervisor:
                 started = await self._start(loaded.settings)
                 with self._stop.patient():
                     companion = self._tasks.spawn(accompany(started), name="beside the service")
+                    notify(READY)
                     await self._stop.asked.wait()
+                    notify(STOPPING)
                     companion.cancel()
         except (asyncio.CancelledError, StartError):
             if not self._signals:
@@ -108,10 +111,14 @@ class Supervisor:
         there is none: then nothing has changed."""
         async with self._reloading:
             began_s = time.monotonic()
-            settings = self._chosen.settings()
-            settings.raise_faults()
             old, known = self._current, self._notes
-            started = await self._start(settings)
+            notify(reloading())
+            try:
+                settings = self._chosen.settings()
+                settings.raise_faults()
+                started = await self._start(settings)
+            finally:
+                notify(READY)
             if old is not None:
                 self._tasks.spawn(self._retire(old), name="retiring workers")
             for note in started.notes:

@@ -28,7 +28,7 @@ from service.slots import Door, Slot
 AiohttpHandler: TypeAlias = Callable[[Request], Awaitable[web.StreamResponse]]
 
 UNMATCHED: Final = "unmatched"
-"""Name of both pseudo-routes, in logs and metrics."""
+"""Name of both pseudo-routes, in `[routes]`, logs and metrics."""
 
 UNMATCHED_SLOTS: Final = frozenset({Slot.RECEIVE, Slot.NEGOTIATE, Slot.ADMIT})
 MALFORMED_SLOTS: Final = frozenset({Slot.RECEIVE, Slot.ADMIT})

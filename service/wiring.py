@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from service.ports import CHANGES, SERVING, PortKey
-from service.settings import Settings, nearest
+from service.settings import Settings, listed, nearest, toml, toml_key
 from service.sources import Source
 
 CORE_PORTS = frozenset({SERVING.name, CHANGES.name})
@@ -94,7 +94,7 @@ def _providers(
                 settings.fault(
                     ("plugins", name, "ports", key.name),
                     f"{choice!r} is no enabled plugin that provides the port {key.name}",
-                    fix=f'ports = {{ {key.name} = "{guess}" }}',
+                    fix=f"ports = {toml({key.name: guess})}",
                 )
         elif choice is not None:
             offers = (choice,)
@@ -102,8 +102,8 @@ def _providers(
             if key.name not in offers:
                 settings.fault(
                     ("plugins", name),
-                    f"several plugins provide the port {key.name}: {', '.join(offers)}",
-                    fix=f'ports = {{ {key.name} = "{offers[0]}" }}',
+                    f"several plugins provide the port {key.name}: {listed(offers)}",
+                    fix=f"ports = {toml({key.name: offers[0]})}",
                 )
             offers = (key.name,)
         elif not offers and key in required and not key.many:
@@ -111,11 +111,10 @@ def _providers(
         providers[key.name] = offers
     for port in chosen:
         if port not in providers:
-            known = ", ".join(providers) or "none"
             settings.fault(
                 ("plugins", name, "ports", port),
-                f"the plugin neither requires nor uses a port called {port!r}; of others it takes {known}",
-                fix=f'ports = {{ {next(iter(providers))} = "INSTANCE" }}' if providers else "ports = {}",
+                f"the plugin neither requires nor uses a port called {port!r}; of others it takes {listed(providers)}",
+                fix=f"ports = {toml(dict.fromkeys([*providers][:1], 'INSTANCE'))}",
             )
     return providers
 
@@ -145,7 +144,7 @@ def _miss(
     settings.fault(
         ("plugins", name),
         f"plugin {name} requires the port {key.name}, and no plugin provides it{other}",
-        fix=f"[plugins.{provider.name}]\nenabled = true" if provider else "enabled = false",
+        fix=f"[plugins.{toml_key(provider.name)}]\nenabled = true" if provider else "enabled = false",
     )
 
 
@@ -172,7 +171,7 @@ def order_steps(settings: Settings, known: Iterable[str]) -> tuple[str, ...]:
                     settings.fault(
                         ("plugins", instance.name, key),
                         f"there is no plugin {other!r}{hint}",
-                        fix=f'{key} = ["{guess}"]' if guess else f"{key} = []",
+                        fix=f"{key} = {toml([guess] if guess else [])}",
                     )
                 elif instance.name in after and other in after:
                     first, second = (instance.name, other) if key == "before" else (other, instance.name)

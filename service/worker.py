@@ -153,9 +153,8 @@ class Worker:
                 )
         if any(part is not None for part in household.values()):
             loaded = self._load(household)
+        tls = tls_context(loaded.settings.service, loaded.settings.config_path.parent)
         async with build(loaded, tasks=self._tasks) as application:
-            service, folder = loaded.settings.service, loaded.settings.config_path.parent
-            tls = tls_context(service, folder)
             self._channel.send(description(application, self._notes))
             if self._stop.asked.is_set():
                 return  # a plugin has kept quiet about it while it opened
@@ -203,7 +202,8 @@ class Worker:
     def _lost(self) -> None:
         """The supervisor has gone, so nobody would ever end this process."""
         if not self._stop.asked.is_set():
-            log.error("The supervisor has gone: this worker finishes what runs and ends.")
+            if self._is_serving:
+                log.error("The supervisor has gone: this worker finishes what runs and ends.")
             self._stop.ask()
 
 

@@ -50,7 +50,7 @@ CLOSE_S = 2.0
 Lent = PoolConnectionProxy
 T = TypeVar("T")
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("pegboard.database")
 
 
 class Postgres:

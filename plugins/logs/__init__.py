@@ -51,8 +51,9 @@ class Settings(PluginSettings):
 
     redact: tuple[Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")], ...] = ()
     """Further headers and query parameters whose values are written as ***, besides authorization, proxy-authorization,
-    cookie, set-cookie, x-api-key, token, access_token, refresh_token, id_token, api_key, password, secret and
-    client_secret. Case, dashes and underscores make no difference."""
+    cookie, set-cookie, x-api-key, token, access_token, refresh_token, id_token, api_key, password, secret,
+    client_secret and whatever else is named like a secret, as new_password. Case, dashes and underscores make no
+    difference."""
 
     skip: tuple[str, ...] = ()
     """Routes by name (glob) whose requests are not written unless they end in 5xx: ["health.*"]."""

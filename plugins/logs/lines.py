@@ -15,9 +15,9 @@ from traceback import format_exception
 from typing import Protocol
 
 from plugins.logs.escaping import json_line, printable
-from plugins.logs.redaction import MASK, Redaction
+from plugins.logs.redaction import Redaction
 from plugins.logs.tokens import compile_format
-from service.api import Exchange, timestamp
+from service.api import MASK, Exchange, timestamp
 
 FOLLOWING = "\n    | "
 

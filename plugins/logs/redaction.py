@@ -1,31 +1,14 @@
-"""What never reaches the log: which headers and parameters are secrets, and how they are masked.
-
-Names are compared without case, dashes and underscores, so that `api_key`, `apiKey` and `API-Key` are one name.
-"""
+"""What never reaches the log: which headers and parameters are secrets, and how they are masked."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from urllib.parse import unquote, unquote_plus
 
 from plugins.logs.escaping import LONGEST_TEXT, clipped
-
-MASK = "***"
-
-SECRET_HEADERS = ("authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key")
-SECRET_PARAMETERS = (
-    "access_token",
-    "api_key",
-    "client_secret",
-    "id_token",
-    "passwd",
-    "password",
-    "password_hash",
-    "refresh_token",
-    "secret",
-    "token",
-)
+from service.api import CREDENTIAL_HEADERS, MASK, comparable_name, looks_secret
 
 SCHEMES = frozenset({"basic", "bearer", "digest", "negotiate"})
 """First words of an Authorization header: no secrets themselves."""
@@ -36,28 +19,31 @@ SHORTEST_SECRET = 4
 LONGEST_SEARCHED = 4 * LONGEST_TEXT
 """Characters of free text that are searched: the rest is never kept. A secret cut in two here is cut away below."""
 
+KNOWN_NAMES = 256
+"""Spellings of parameters that are not looked at anew; bounded, since clients make them up (chosen)."""
+
+_NAME = re.compile(r"(?<![^=?&;])([^=?&;]+)=")  # begins nowhere else, so that each character is looked at once
 _USERINFO = re.compile(r"(?<=://)[^/?#@\s\"']*@")
 _CREDENTIALS = re.compile(r"\b(basic|bearer)\s+[^\s\"',;]+", re.IGNORECASE)
+_HEADER_LINE = re.compile(r"\b((?:proxy-)?authorization|(?:set-)?cookie)(:\s*)[^\r\n\"']+", re.IGNORECASE)
+_ASSIGNMENT = re.compile(r"(?<![\w-])([\w-]+)(?:\[\w+\])?[\"']?\s*[=:]\s*")
+_ASSIGNED = re.compile(
+    r"\"[^\"\r\n]*\"|'[^'\r\n]*'|(?:(?:basic|bearer|digest|negotiate)\s+)?[^\s\"'&,)}\]]+", re.IGNORECASE
+)
 
 
 class Redaction:
-    """The names whose values are masked: the ones above and the operator's own."""
+    """The names whose values are masked: those that look like a secret's, credentials, and the operator's own."""
 
     def __init__(self, names: Iterable[str] = ()) -> None:
-        every = (*SECRET_HEADERS, *SECRET_PARAMETERS, *names)
-        self._names = frozenset(_squash(name) for name in every)
-        spelled = "|".join(r"[-_]?".join(map(re.escape, name)) for name in sorted(self._names, key=len, reverse=True))
-        self._suspect = re.compile(rf"[?&;](?:[^=?&;%]*%|{spelled})")  # of lower-case text: twice as quick
-        self._assigned = re.compile(
-            rf"(?<![a-z0-9])((?:{spelled})(?:\[\w+\])?[\"']?\s*[=:]\s*)"
-            r"(?:\"[^\"\r\n]*\"|'[^'\r\n]*'|(?:(?:basic|bearer|digest|negotiate)\s+)?[^\s\"'&,)}\]]+)",
-            re.IGNORECASE,
-        )
-        self._header_line = re.compile(r"\b((?:proxy-)?authorization|(?:set-)?cookie)(:\s*)[^\r\n\"']+", re.IGNORECASE)
+        self._names = frozenset(map(comparable_name, (*CREDENTIAL_HEADERS, *names)))
+        spelled = "|".join(r"[-_]?".join(map(re.escape, name)) for name in self._names)
+        self._ending = re.compile(rf"(?<![a-z0-9])(?:{spelled})$", re.IGNORECASE)
+        self._hides_spelled = lru_cache(KNOWN_NAMES)(lambda name: self.hides(unquote(name).partition("[")[0]))
 
     def hides(self, name: str) -> bool:
         """True for a header or parameter whose value is masked."""
-        return _squash(name) in self._names
+        return looks_secret(name) or comparable_name(name) in self._names
 
     def url(self, target: str) -> str:
         """`target` with the values of secret parameters, and the user and password of an absolute URL, masked.
@@ -66,16 +52,15 @@ class Redaction:
         """
         if "://" in target:
             target = _USERINFO.sub(f"{MASK}@", target)
-        if "?" not in target or self._suspect.search(target.lower()) is None:
-            return target
         path, _, query = target.partition("?")
+        if not any(map(self._hides_spelled, _NAME.findall(query))):
+            return target
         return f"{path}?{'&'.join(map(self._mask_pair, query.split('&')))}"
 
     def text(self, text: str) -> str:
         """Free text, as libraries log it, clipped, with everything masked that looks like the value of a secret."""
         text = _USERINFO.sub(f"{MASK}@", clipped(text, LONGEST_SEARCHED))
-        text = self._header_line.sub(rf"\1\2{MASK}", text)
-        text = self._assigned.sub(rf"\1{MASK}", text)
+        text = "".join(self._unassigned(_HEADER_LINE.sub(rf"\1\2{MASK}", text)))
         return clipped(_CREDENTIALS.sub(rf"\1 {MASK}", text))
 
     def text_of(self, text: str, *, target: str, headers: Mapping[str, str]) -> str:
@@ -86,6 +71,17 @@ class Redaction:
             if len(secret) >= SHORTEST_SECRET:
                 text = text.replace(secret, MASK)
         return self.text(text)
+
+    def _unassigned(self, text: str) -> Iterator[str]:
+        """`text` in pieces, with the value masked in everything like `token=value` and `"user_token": "value"`."""
+        end = 0
+        for found in _ASSIGNMENT.finditer(text):
+            if found.start() >= end and (looks_secret(found[1]) or self._ending.search(found[1])):
+                value = _ASSIGNED.match(text, found.end())
+                if value is not None:
+                    yield text[end : found.end()] + MASK
+                    end = value.end()
+        yield text[end:]
 
     def _in_headers(self, headers: Mapping[str, str]) -> Iterator[str]:
         for name, value in headers.items():
@@ -108,14 +104,4 @@ class Redaction:
 
     def _end_of_secret_name(self, pair: str) -> int | None:
         """Where the `=` behind the first secret name in `name=value` stands, or in what a value has of that form."""
-        start = 0
-        while (end := pair.find("=", start)) >= 0:  # each character is looked at once: a client chooses the length
-            begin = 1 + max(pair.rfind(";", start, end), pair.rfind("?", start, end), start - 1)
-            if begin < end and self.hides(unquote(pair[begin:end]).partition("[")[0]):
-                return end
-            start = end + 1
-        return None
-
-
-def _squash(name: str) -> str:
-    return name.strip().lower().replace("-", "").replace("_", "")
+        return next((found.end() - 1 for found in _NAME.finditer(pair) if self._hides_spelled(found[1])), None)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import select
+import stat
 from collections import deque
 from collections.abc import Callable
 from threading import Event, RLock, Thread
@@ -59,9 +60,12 @@ class Sink:
         self._rouse = Event()
         self._closing = Event()
         self._torn = False
+        self._is_shared_stream = False
         self._writer = Thread(target=self._run, name="pegboard-logs", daemon=True)  # a stuck write must not hold exit
 
     def open(self) -> None:
+        mode = os.fstat(self._fd).st_mode
+        self._is_shared_stream = stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
         self._writer.start()
 
     def put(self, line: bytes) -> None:
@@ -131,7 +135,7 @@ class Sink:
         rest = memoryview(b"\n" + data if self._torn else data)  # what broke off stays a line of its own
         while rest:
             try:
-                written = os.write(self._fd, rest)
+                written = os.write(self._fd, self._piece(rest))
             except BlockingIOError:  # someone who shares the descriptor made it non-blocking
                 self._wait_writable()
                 continue
@@ -144,6 +148,14 @@ class Sink:
             self._torn = rest[written - 1] != ord("\n")
             rest = rest[written:]
         return 0
+
+    def _piece(self, rest: memoryview) -> memoryview:
+        """What is written at once. Other workers write too: into a pipe, whole lines that the kernel does not divide
+        (pipe(7), PIPE_BUF)."""
+        if not self._is_shared_stream or len(rest) <= select.PIPE_BUF:
+            return rest
+        end = bytes(rest[: select.PIPE_BUF]).rfind(b"\n") + 1
+        return rest[: end or select.PIPE_BUF]
 
     def _wait_writable(self) -> None:
         poll = select.poll()

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from plugins.logs.escaping import quotable
-from plugins.logs.redaction import MASK, Redaction
-from service.api import Exchange, nearest
+from plugins.logs.redaction import Redaction
+from service.api import MASK, Exchange, nearest
 
 ABSENT = "-"
 """Stands for what an exchange does not have, as in morgan."""

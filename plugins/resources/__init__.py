@@ -21,7 +21,6 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from plugins.resources.catalogue import CATALOGUE, read_catalogue
-from plugins.resources.findings import quoted
 from plugins.resources.handlers import IndexHandler, ItemHandler, ListHandler
 from plugins.resources.resource import Resource
 from plugins.resources.selecting import select
@@ -38,6 +37,7 @@ from service.api import (
     Run,
     Unique,
     hookimpl,
+    toml,
 )
 
 MAX_LIMIT_ROWS = 10_000
@@ -51,16 +51,14 @@ Columns = str | tuple[str, ...]
 def _one_segment(path: str) -> str:
     if "/" in path or not is_segment(path):
         fix = "-".join(as_segments(path)) or "..."
-        raise ValueError(f"must be one segment of a URL, without / {{ and }}; write: path = {quoted(fix)}")
+        raise ValueError(f"must be one segment of a URL, without / {{ and }}; write: path = {toml(fix)}")
     return path
 
 
 def _segments(path: str) -> str:
     if path and not all(map(is_segment, path.split("/"))):
         fix = "/".join(as_segments(path))
-        raise ValueError(
-            f"must be segments of a URL, without {{ and }}, and / between them; write: path = {quoted(fix)}"
-        )
+        raise ValueError(f"must be segments of a URL, without {{ and }}, and / between them; write: path = {toml(fix)}")
     return path
 
 

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from service.api import nearest
+from service.api import listed, nearest, toml, toml_key
 
 if TYPE_CHECKING:
     from plugins.resources import Columns
     from plugins.resources.catalogue import Table
-
-MAX_NAMES_SHOWN = 12
-
-_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +44,7 @@ class Findings:
 
     def header(self, table: str) -> str:
         """The line above the settings of a table."""
-        return f"[plugins.{self.plugin}.table.{table if _BARE_KEY.fullmatch(table) else quoted(table)}]"
+        return f"[plugins.{self.plugin}.table.{toml_key(table)}]"
 
     def standing(
         self,
@@ -78,12 +72,12 @@ class Findings:
                     stands.append(spelled)
                     right.setdefault(name, spelled)
                 else:
-                    messages.append(f"names {quoted(name)}, {reason}")
+                    messages.append(f"names {toml(name)}, {reason}")
             elif may_lack and not meant:
                 header = self.header(table.name)
-                self.say(f"{header} {setting} names {quoted(name)}: {table.name} has no such column; remove it.")
+                self.say(f"{header} {setting} names {toml(name)}: {table.name} has no such column; remove it.")
             else:
-                messages.append(f"names {quoted(name)}, which is no column of it; {hint(meant, table.columns)}")
+                messages.append(f"names {toml(name)}, which is no column of it; {hint(meant, table.columns)}")
                 if meant and refuse(meant) is None:
                     right.setdefault(meant, spelled.removesuffix(name) + meant)
         for message in messages:
@@ -104,15 +98,4 @@ def _like(value: Columns, right: list[str]) -> object:
 
 def hint(meant: str | None, there: Collection[str]) -> str:
     """How a message about a name that is not there ends."""
-    return f"did you mean {quoted(meant)}?" if meant else f"it has {listed(there)}"
-
-
-def quoted(name: str) -> str:
-    """As TOML writes a text."""
-    return json.dumps(name, ensure_ascii=False)
-
-
-def listed(names: Collection[str]) -> str:
-    """`a, b, c`, cut where it would get long."""
-    shown = ", ".join(list(names)[:MAX_NAMES_SHOWN])
-    return f"{shown}, ..." if len(names) > MAX_NAMES_SHOWN else shown or "nothing"
+    return f"did you mean {toml(meant)}?" if meant else f"it has {listed(there)}"

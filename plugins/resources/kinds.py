@@ -25,6 +25,7 @@ from typing import Final, Literal
 from uuid import UUID
 
 from plugins.resources.catalogue import Type
+from service.api import listed
 
 SAME: Final = ("eq", "ne", "in", "nin", "null")
 ORDERED: Final = ("eq", "ne", "gt", "gte", "lt", "lte", "in", "nin", "null")
@@ -149,11 +150,10 @@ def _instant(text: str) -> str:
 
 def _one_of(labels: tuple[str, ...]) -> Callable[[str], str]:
     known = frozenset(labels)
-    shown = ", ".join(labels[:MAX_LABELS_SHOWN]) + (", ..." if len(labels) > MAX_LABELS_SHOWN else "")
 
     def label(text: str) -> str:
         if text not in known:
-            raise Unfit(f"must be one of {shown}")
+            raise Unfit(f"must be one of {listed(labels, most=MAX_LABELS_SHOWN)}")
         return text
 
     return label

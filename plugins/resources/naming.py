@@ -1,4 +1,4 @@
-"""Names: how the database's become the API's, and which of them look like secrets."""
+"""Names: how the database's become the API's."""
 
 from __future__ import annotations
 
@@ -7,15 +7,9 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Final
 
-SECRET: Final = re.compile(
-    r"password|passwd|passphrase|secret|credential|(api|private)_?key|(^|_)(token|pwd|salt)(_|$)|token$|_hash$"
-)
-"""What a column of secrets is called, in lower case with underscores."""
-
 MAX_NAME_BYTES: Final = 63
 """PostgreSQL cuts longer names (NAMEDATALEN - 1)."""
 
-_HUMP: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _SEPARATOR: Final = re.compile(r"[\W_]+")
 _CAPITALS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]")
 
@@ -36,8 +30,3 @@ def api_names(columns: Iterable[str], *, in_camel_case: bool) -> dict[str, str]:
     names = {column: camel_case(column) if in_camel_case else column for column in columns}
     taken = Counter(names.values())
     return {column: name if taken[name] == 1 else column for column, name in names.items()}
-
-
-def looks_secret(name: str) -> bool:
-    """True for `password_hash`, `apiKey`, `reset_token`; false for `tokens` or a bare `hash`."""
-    return SECRET.search(_HUMP.sub("_", name).lower()) is not None

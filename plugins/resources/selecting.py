@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from plugins.resources.catalogue import Catalogue, Table
-from plugins.resources.findings import Findings, Mistake, hint, listed, quoted
+from plugins.resources.findings import Findings, Mistake, hint
 from plugins.resources.relating import with_children
 from plugins.resources.resource import Resource
 from plugins.resources.shaping import SEGMENT_CHARS, encoded, shape
-from service.api import nearest
+from service.api import listed, nearest, toml
 
 if TYPE_CHECKING:
     from plugins.resources import Settings
@@ -44,7 +44,7 @@ def select(catalogue: Catalogue, settings: Settings, *, plugin: str) -> Selectio
     resources: list[Resource] = []
     if not catalogue.tables and catalogue.schema not in catalogue.schemas:
         meant = nearest(catalogue.schema, catalogue.schemas)
-        message = f"the database has no schema {quoted(catalogue.schema)}; {hint(meant, catalogue.schemas)}"
+        message = f"the database has no schema {toml(catalogue.schema)}; {hint(meant, catalogue.schemas)}"
         findings.blame("schema", message=message, write=meant or next(iter(catalogue.schemas), "public"))
     else:
         _check_names(catalogue, settings, findings)
@@ -74,12 +74,12 @@ def _check_names(catalogue: Catalogue, settings: Settings, findings: Findings) -
         if meant:
             right.setdefault(meant)
         if meant != name:
-            messages.append(f"names {quoted(name)}, which schema {schema} lacks; {hint(meant, tables)}")
+            messages.append(f"names {toml(name)}, which schema {schema} lacks; {hint(meant, tables)}")
     for name in settings.table:
         if name in tables:
             if EVERY not in asked and name not in right:
                 right.setdefault(name)
-                messages.append(f"does not name {quoted(name)}, which has settings of its own")
+                messages.append(f"does not name {toml(name)}, which has settings of its own")
             continue
         meant = nearest(name, tables if EVERY in asked else right)
         if EVERY in asked and name not in asked:
@@ -88,7 +88,7 @@ def _check_names(catalogue: Catalogue, settings: Settings, findings: Findings) -
                 f"{findings.header(name)} changes nothing: schema {schema} has no such table; remove it{guess}."
             )
         else:
-            message = f"schema {schema} has no such table" + (f"; did you mean {quoted(meant)}?" if meant else "")
+            message = f"schema {schema} has no such table" + (f"; did you mean {toml(meant)}?" if meant else "")
             rename = meant if meant not in settings.table else None  # else that would be there twice
             findings.blame("table", name, message=message, rename=rename)
     for message in messages:
@@ -120,5 +120,5 @@ def _check_paths(resources: Sequence[Resource], settings: Settings, findings: Fi
         if settings.options(name).path is None:
             name, other = other, name
         is_free = quote(name, safe=SEGMENT_CHARS) not in [each.path for each in resources]
-        message = f"{quoted(settings.options(name).path or name)} is the path of table {other} too"
+        message = f"{toml(settings.options(name).path or name)} is the path of table {other} too"
         findings.blame("table", name, "path", message=message, write=None if is_free else f"{name}-2".replace("/", "-"))

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from plugins.resources.catalogue import Table
-from plugins.resources.findings import Findings, listed
+from plugins.resources.findings import Findings
 from plugins.resources.kinds import kind_of
-from plugins.resources.naming import api_names, looks_secret
+from plugins.resources.naming import api_names
 from plugins.resources.resource import Field, Order, Resource
+from service.api import listed, looks_secret
 
 if TYPE_CHECKING:
     from plugins.resources import TableSettings

@@ -19,7 +19,7 @@ def check(chosen: Chosen, *, with_off: bool, as_json: bool) -> int:
     """Check the settings and load the plugins, without opening anything.
 
     Everything that is wrong comes in one report, each fault with the line to write; the exit code is then 78. What
-    only a database can say, such as whether a table is there, is found at the start.
+    only a database can say, such as whether a table or a route is there, is found at the start.
 
     \b
     Example:

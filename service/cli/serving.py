@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import AsyncExitStack
 
 import uvloop
 
@@ -26,9 +25,9 @@ def supervise(chosen: Chosen, ahead: Spawned, *, watch: bool, began_s: float) ->
         supervisor = Supervisor(chosen, ahead)
 
         async def accompany(started: Started) -> None:
-            print_banner(started, took_s=time.monotonic() - began_s)
-            async with AsyncExitStack() as stack:
-                await stack.enter_async_context(controlled(supervisor, started.settings))
+            took_s = time.monotonic() - began_s
+            async with controlled(supervisor, started.settings):
+                print_banner(started, took_s=took_s)
                 if watch:
                     await watch_files(
                         started.settings.config_path.resolve(), started.ready.watched, supervisor.request_reload

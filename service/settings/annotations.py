@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from service.secrets import may_be_secret
 from service.settings.spelling import Path_
 from service.settings.units import Duration, Rate, Secret, Size
 
@@ -126,6 +127,12 @@ def mentions_secret(annotation: object, *, depth: int = 0) -> bool:
         if any(mentions_secret(inner_type, depth=depth + 1) for inner_type in inner_types):
             return True
     return False
+
+
+def is_secret(path: Path_, annotation: object) -> bool:
+    """Whether nobody should see what is at `path`, by its name (that of the list, for an item) or its type."""
+    name = next((part for part in reversed(path) if isinstance(part, str)), "")
+    return may_be_secret(name) or mentions_secret(annotation)
 
 
 def choices(annotation: object) -> tuple[object, ...]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from service.settings.merging import Layer, Table, grown
+from service.settings.merging import Table, grown
 from service.settings.outside import SECTIONS, environment_option
-from service.settings.positions import Document
-from service.settings.reporting import Fault, Place, Report, place_of
+from service.settings.positions import Document, Layer, Place
+from service.settings.reporting import Fault, Report
 from service.settings.spelling import Path_, dotted, listed, nearest, there_are, toml
 
 EXTENDS = "extends"
@@ -32,7 +32,7 @@ class Environments:
 
     def base(self) -> Table:
         """The file without its environments."""
-        return grown(self._file, self._base)
+        return grown(self._file, Place(self._base))
 
     def layers(self, name: str) -> list[Table]:
         """The tables of `name` and of all that it extends, the farthest first."""
@@ -40,8 +40,7 @@ class Environments:
         return [
             grown(
                 {key: value for key, value in self._tables[link].items() if key != EXTENDS},
-                Layer(f"[env.{dotted([link])}]", self._document),
-                ("env", link),
+                Place(Layer(f"[env.{dotted([link])}]", self._document), ("env", link)),
             )
             for link in reversed(chain)
         ]
@@ -59,10 +58,10 @@ class Environments:
             return name
         guess = nearest(name, [*self._tables, default])
         hint = f'did you mean "{guess}"?' if guess else there_are([*dict.fromkeys([*self._tables, default])])
-        place = Place(environment_option(name)) if option else Place(f"PEGBOARD_ENV={name}")
+        layer = Layer(environment_option(name) if option else f"PEGBOARD_ENV={name}")
         choice = guess or default
         fix = environment_option(choice) if option else f"export PEGBOARD_ENV={choice}"
-        self._report.add(Fault(place, (), f"there is no such environment; {hint}", fix))
+        self._report.add(Fault(Place(layer), f"there is no such environment; {hint}", fix))
         return None
 
     def _chain(self, name: str) -> list[str]:
@@ -136,4 +135,4 @@ class Environments:
             self._refuse(path, f"there is no such table; there are {listed(known)}", removed, verb="remove")
 
     def _refuse(self, path: Path_, message: str, fix: str, *, verb: str = "write") -> None:
-        self._report.add(Fault(place_of(self._base, path), path, message, fix, verb))
+        self._report.add(Fault(Place(self._base, path), message, fix, verb))

@@ -4,37 +4,33 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import replace
 
-from service.settings.annotations import inner, mentions_secret
+from service.secrets import passwords_in
+from service.settings.annotations import inner, is_secret, mentions_secret
 from service.settings.merging import Text
+from service.settings.positions import Document, Place
 from service.settings.references import Resolver, Source
-from service.settings.spelling import Path_, dotted, looks_secret, passwords_in, toml, toml_key, toml_pair
+from service.settings.spelling import Path_, dotted, toml, toml_key, toml_pair
 from service.settings.units import Secret
 
 
-def line_for(source: Source, path: Path_, value: object) -> str:
-    """What to write so that `path`, as its layer has it, becomes `value`.
-
-    `source` is that of `path` itself, or of a table around it.
-    """
-    if source.layer.document is None:
-        return _outside_line(source, path, value)
-    if source.reference is not None and path == source.path:
+def line_for(source: Source, value: object) -> str:
+    """What to write so that what comes from `source` becomes `value`."""
+    path = source.place.path
+    if source.place.document is None:
+        return _outside_line(source.place, value)
+    if source.reference is not None and not source.is_around:
         kind, name = source.reference
-        text = value if isinstance(value, str) else toml(value)
         if kind == "env":
-            return f"export {name}={shlex.quote(text)}"
+            return f"export {name}={shlex.quote(_as_text(value))}"
         if kind == "default" and isinstance(source.raw, Mapping):
             return toml_pair(path, {**source.raw, "default": value})
         return toml_pair(path, value)
-    return _in_document(source, path, value)
+    return _in_document(source.place, source.place.document, value)
 
 
-def _in_document(source: Source, path: Path_, value: object) -> str:
-    document = source.layer.document
-    assert document is not None  # noqa: S101 - told apart by the caller
-    spot = document.spots.get(path)
+def _in_document(place: Place, document: Document, value: object) -> str:
+    path, spot = place.path, place.spot
     if spot is not None:
         if spot.form == "header" and isinstance(value, Mapping):
             head = f"[{dotted(path)}]"
@@ -59,43 +55,43 @@ def _in_document(source: Source, path: Path_, value: object) -> str:
     return f"[{dotted(table)}]\n{toml_pair(path, value)}"
 
 
-def _outside_line(source: Source, path: Path_, value: object) -> str:
-    text = value if isinstance(value, str) else toml(value)
-    name = source.layer.name
+def _outside_line(place: Place, value: object) -> str:
+    name = place.layer.name
     if name.startswith("PEGBOARD__"):
-        variable = "__".join(["PEGBOARD", *[str(part).upper().replace("-", "_") for part in path]])
-        return f"export {variable}={shlex.quote(text)}"
+        variable = "__".join(["PEGBOARD", *[str(part).upper().replace("-", "_") for part in place.path]])
+        return f"export {variable}={shlex.quote(_as_text(value))}"
     if name.startswith("--set"):
-        return f"--set {shlex.quote(f'{dotted(path)}={text}')}"
-    return toml_pair(path, value)
+        return f"--set {shlex.quote(f'{dotted(place.path)}={_as_text(value)}')}"
+    return toml_pair(place.path, value)
 
 
-def line_renamed(resolver: Resolver, path: Path_, target: Path_, value: object, annotation: object) -> str:
-    """What to write so that the key at `path` is called as in `target`, its path as it would be written."""
-    source, written = resolver.written(path)
-    document = source.layer.document
-    spot = document.spots.get(written) if document else None
+def _as_text(value: object) -> str:
+    return value if isinstance(value, str) else toml(value)
+
+
+def line_renamed(resolver: Resolver, path: Path_, name: str, value: object, annotation: object) -> str:
+    """What to write so that the key at `path` of the data is called `name`."""
+    source = resolver.source(path)
+    target, spot = source.place.beside(name), source.place.spot
     if spot is not None and spot.form in ("header", "implied"):
-        return f"[{dotted(target)}]"
+        return f"[{dotted(target.path)}]"
     if spot is not None and spot.form == "dotted":
         return "\n".join(
             [
-                f"{dotted((*target, *below[len(path) :])[len(spot.anchor) :])} = {toml(safe(raw, below, None))}"
+                f"{dotted((*target.path, *below[len(path) :])[len(spot.anchor) :])} = {toml(safe(raw, below, None))}"
                 for below, raw in resolver.pairs_below(path)
             ]
         )
-    return line_for(replace(source, path=target, reference=None), target, safe(value, target, annotation))
+    return line_for(Source(target, source.raw), safe(value, target.path, annotation))
 
 
-def removal_for(source: Source, path: Path_) -> str:
+def removal_for(place: Place) -> str:
     """The key to take away."""
-    document = source.layer.document
-    if document is None:
-        return source.layer.name
-    spot = document.spots.get(path)
-    if spot is not None and spot.form == "header":
-        return f"[{dotted(path)}]"
-    return toml_key(str(path[-1]))
+    if place.document is None:
+        return place.layer.name
+    if place.spot is not None and place.spot.form == "header":
+        return f"[{dotted(place.path)}]"
+    return toml_key(str(place.path[-1]))
 
 
 def secret_reference(path: Path_) -> dict[str, str]:
@@ -115,8 +111,5 @@ def safe(raw: object, path: Path_, annotation: object) -> object:
         return {key: safe(item, (*path, key), inner(annotation, key)) for key, item in raw.items()}
     if isinstance(raw, list | tuple):
         return [safe(item, (*path, index), inner(annotation, index)) for index, item in enumerate(raw)]
-    name = next((part for part in reversed(path) if isinstance(part, str)), "")
-    text = isinstance(raw, str)
-    if isinstance(raw, Secret) or mentions_secret(annotation) or (text and looks_secret(name)):
-        return secret_reference(path)
-    return secret_reference(path) if text and passwords_in(str(raw)) else raw
+    is_told = isinstance(raw, str) and (is_secret(path, annotation) or passwords_in(raw))
+    return secret_reference(path) if is_told or isinstance(raw, Secret) or mentions_secret(annotation) else raw

@@ -1,6 +1,6 @@
 """Layers of settings on top of each other: later wins, tables merge, anything else is replaced.
 
-Every value remembers the layer and the path that it was written at, so that a fault and `config show --origins`
+Every value remembers the place that it was written at, so that a fault and `config show --origins`
 can point there. A reference (`{ env = ... }`, `{ file = ... }`) is one value: it is replaced, never merged into.
 """
 
@@ -9,19 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from service.settings.positions import Document
-from service.settings.spelling import Path_
+from service.settings.positions import Place
 
 STRUCTURE_DEPTH = {"service": 1, "plugins": 2, "routes": 2}
 """How many keys from the top are always tables: `[service]`, `[plugins.NAME]`, `[routes."GLOB"]`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """Where values come from. `document` is the file, or None for the environment, `--set` and a route's author."""
-
-    name: str
-    document: Document | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +27,14 @@ class Value:
     """Anything that is not merged: a scalar, a list, a reference, or Text."""
 
     value: object
-    layer: Layer
-    path: Path_
-    """Where it stands in its layer, `("env", "production", ...)` included."""
+    place: Place
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
     entries: Mapping[str, Table | Value]
-    origins: tuple[tuple[Layer, Path_], ...]
-    """Every layer that has the table, with the path there, lowest first."""
+    place: Place
+    """In the lowest layer that has the table."""
 
 
 Node = Table | Value
@@ -61,18 +50,18 @@ def is_reference(value: object) -> bool:
     )
 
 
-def grown(data: Mapping[str, object], layer: Layer, path: Path_ = (), *, depth: int = 0) -> Table:
-    """`data`, which stands at `path` of `layer`, as a tree to merge. `depth` counts keys below the layer's own top."""
-    top = str(path[len(path) - depth]) if depth else ""
+def grown(data: Mapping[str, object], place: Place, *, depth: int = 0) -> Table:
+    """`data`, which stands at `place`, as a tree to merge. `depth` counts keys below the layer's own top."""
+    top = str(place.path[len(place.path) - depth]) if depth else ""
     entries: dict[str, Node] = {}
     for key, value in data.items():
-        here = (*path, key)
+        here = place.below(key)
         structure = depth + 1 <= STRUCTURE_DEPTH.get(top or key, 0)
         if isinstance(value, Mapping) and (structure or not is_reference(value)):
-            entries[key] = grown(value, layer, here, depth=depth + 1)
+            entries[key] = grown(value, here, depth=depth + 1)
         else:
-            entries[key] = Value(value, layer, here)
-    return Table(entries, ((layer, path),))
+            entries[key] = Value(value, here)
+    return Table(entries, place)
 
 
 def merged(below: Table, above: Table) -> Table:
@@ -81,15 +70,7 @@ def merged(below: Table, above: Table) -> Table:
     for key, node in above.entries.items():
         under = entries.get(key)
         entries[key] = merged(under, node) if isinstance(under, Table) and isinstance(node, Table) else node
-    return Table(entries, below.origins + above.origins)
-
-
-def stacked(layers: Iterable[Table]) -> Table:
-    """All layers, lowest first, as one."""
-    result = Table({}, ())
-    for layer in layers:
-        result = merged(result, layer)
-    return result
+    return Table(entries, below.place)
 
 
 def at(tree: Table, path: Iterable[str]) -> Node | None:

@@ -10,9 +10,10 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 
-from service.settings.merging import STRUCTURE_DEPTH, Layer, Node, Table, Text, Value, at, grown, merged
-from service.settings.reporting import Fault, Place, Report
-from service.settings.spelling import Path_, dotted, listed, nearest, toml
+from service.settings.merging import STRUCTURE_DEPTH, Node, Table, Text, Value, at, grown, merged
+from service.settings.positions import Layer, Place
+from service.settings.reporting import Fault, Report
+from service.settings.spelling import dotted, listed, nearest, toml
 
 PREFIX = "PEGBOARD__"
 SECTIONS = ("service", "plugins", "routes")
@@ -24,20 +25,20 @@ def with_environ(tree: Table, environ: Mapping[str, str], report: Report) -> Tab
     """`tree` under what the variables say; the shorter name first, so that a table comes before what is in it."""
     names = sorted([name for name in environ if name.startswith(PREFIX)], key=lambda name: (name.count("__"), name))
     for name in names:
-        place = Place(name)
+        layer = Layer(name)
         words = name.removeprefix(PREFIX).split("__")
         if not all(words):
             message = "a variable names a setting by its keys, with two underscores between them"
-            report.add(Fault(place, (), message, f"export {PREFIX}SERVICE__PORT=3000"))
+            report.add(Fault(Place(layer), message, f"export {PREFIX}SERVICE__PORT=3000"))
             continue
         path = _matched(tree, words)
         if path[0] not in SECTIONS:
             guess = nearest(path[0], SECTIONS)
             fixed = "__".join([(guess or "plugins").upper(), *(words[1:] or ["NAME", "KEY"])])
             message = f"settings are below {listed(SECTIONS)}" + (f'; did you mean "{guess}"?' if guess else "")
-            report.add(Fault(place, (), message, f"export {PREFIX}{fixed}=..."))
+            report.add(Fault(Place(layer), message, f"export {PREFIX}{fixed}=..."))
             continue
-        tree = _with_text(tree, path, environ[name], Layer(name), report)
+        tree = _with_text(tree, Place(layer, path), environ[name], report)
     return tree
 
 
@@ -50,20 +51,20 @@ def with_overrides(tree: Table, overrides: Sequence[str], report: Report) -> Tab
             key = override.partition("=")[0].strip()
             begin = key if _parsed_path(key) else "plugins.NAME.KEY"
             message = "an option is a dotted path, = and a value; a key with dots or spaces in it stands in quotes"
-            report.add(Fault(Place(f"--set {key}"), (), message, f"--set {begin}=VALUE"))
+            report.add(Fault(Place(Layer(f"--set {key}")), message, f"--set {begin}=VALUE"))
             continue
-        place = Place(f"--set {dotted(path)}")
+        layer = Layer(f"--set {dotted(path)}")
         if path[0] == "env":
             message = "the environment is chosen with --env; set the setting itself"
             rest = dotted(path[2:]) or "plugins.NAME.KEY"
-            report.add(Fault(place, (), message, f"--set {rest}=VALUE"))
+            report.add(Fault(Place(layer), message, f"--set {rest}=VALUE"))
         elif path[0] not in SECTIONS:
             guess = nearest(path[0], SECTIONS)
             message = f"settings are below {listed(SECTIONS)}" + (f'; did you mean "{guess}"?' if guess else "")
             fixed = dotted((guess, *path[1:]) if guess else ("plugins", *path))
-            report.add(Fault(place, (), message, f"--set {fixed}=VALUE"))
+            report.add(Fault(Place(layer), message, f"--set {fixed}=VALUE"))
         else:
-            tree = _with_text(tree, path, found[2], Layer(place.text), report)
+            tree = _with_text(tree, Place(layer, path), found[2], report)
     return tree
 
 
@@ -92,26 +93,23 @@ def _matched(tree: Table, words: Sequence[str]) -> tuple[str, ...]:
     return tuple(path)
 
 
-def _with_text(tree: Table, path: tuple[str, ...], text: str, layer: Layer, report: Report) -> Table:
-    node: Node = Value(Text(text), layer, path)
+def _with_text(tree: Table, place: Place, text: str, report: Report) -> Table:
+    path = [str(key) for key in place.path]
+    node: Node = Value(Text(text), place)
     is_structure = len(path) <= STRUCTURE_DEPTH.get(path[0], 0)
     if is_structure or isinstance(at(tree, path), Table):
         table = parsed_table(text)
         if table is None and is_structure:
-            message = "this is a table; name the setting in it"
+            message, name = "this is a table; name the setting in it", place.layer.name
             option = f"--set {dotted((*path, 'KEY'))}=VALUE"
-            variable = f"export {layer.name}__KEY=VALUE"
-            report.add(Fault(Place(layer.name), (), message, variable if layer.name.startswith(PREFIX) else option))
+            fix = f"export {name}__KEY=VALUE" if name.startswith(PREFIX) else option
+            report.add(Fault(Place(place.layer), message, fix))
             return tree
         if table is not None:
-            node = _placed(table, layer, path)
+            node = grown(table, place, depth=len(path))
     for length in range(len(path) - 1, -1, -1):
-        node = Table({path[length]: node}, ((layer, path[:length]),))
+        node = Table({path[length]: node}, Place(place.layer, place.path[:length]))
     return merged(tree, node) if isinstance(node, Table) else tree
-
-
-def _placed(table: Mapping[str, object], layer: Layer, path: Path_) -> Table:
-    return grown(table, layer, path, depth=len(path))
 
 
 def parsed_table(text: str) -> dict[str, object] | None:

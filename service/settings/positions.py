@@ -1,4 +1,4 @@
-"""Where everything stands in a TOML file: line, column and form of every key path.
+"""Where everything stands: the layers of settings; in a TOML file, line, column and form of every key path.
 
 tomllib gives values without positions; the syntax tree of tree-sitter has them. It is parsed on first use, since
 settings without a fault need no position.
@@ -7,7 +7,7 @@ settings without a fault need no position.
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -60,6 +60,65 @@ class Document:
         for node in tree.root_node.named_children:
             spots.statement(node)
         return spots.found
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """Where values come from. `document` is the file, or None for the environment, `--set` and a route's author."""
+
+    name: str
+    document: Document | None = field(default=None, compare=False)
+
+
+AFTER_THE_FILE = 1 << 30
+"""Stands for the line of what is not in the file: reported last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where something is written, or would be."""
+
+    layer: Layer
+    path: Path_ = ()
+    """In that layer, `("env", "production", ...)` included."""
+
+    def below(self, *keys: str | int) -> Place:
+        return Place(self.layer, (*self.path, *keys))
+
+    def beside(self, key: str) -> Place:
+        return Place(self.layer, (*self.path[:-1], key))
+
+    @property
+    def document(self) -> Document | None:
+        return self.layer.document
+
+    @property
+    def spot(self) -> Spot | None:
+        """Where it stands in the file itself, if it does."""
+        return self.document.spots.get(self.path) if self.document else None
+
+    @property
+    def line(self) -> int:
+        """Of it, or of the nearest around it; 0 where not even its first key is there."""
+        return self._position[0]
+
+    @property
+    def column(self) -> int:
+        return self._position[1]
+
+    @property
+    def text(self) -> str:
+        """The line of the file, the variable, or the option."""
+        if self.document is None:
+            return self.layer.name
+        return f"{self.document.path}:{self.line}" if self.line else str(self.document.path)
+
+    @property
+    def _position(self) -> tuple[int, int]:
+        if self.document is None:
+            return AFTER_THE_FILE, 0
+        spot = self.document.spot(self.path)
+        return (spot.line, spot.column) if spot else (0, 0)
 
 
 class _Spots:

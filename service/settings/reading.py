@@ -10,9 +10,10 @@ import tomllib
 from pathlib import Path
 
 from service.errors import SettingsError
-from service.settings.positions import Document
-from service.settings.reporting import Fault, Place
-from service.settings.spelling import looks_secret, printable, toml
+from service.secrets import may_be_secret
+from service.settings.positions import Document, Layer, Place
+from service.settings.reporting import Fault
+from service.settings.spelling import printable, toml
 
 SIZE_LIMIT_BYTES = 4 * 1024 * 1024
 """A larger file is not one that somebody wrote (chosen)."""
@@ -115,8 +116,8 @@ def syntax_fault(document: Document, error: str) -> Fault:
         reason, way_out = "Unclosed inline table", dict(_WAYS_OUT)["Unclosed inline table"]
     shown, fix = _shown_and_fixed(document.text, line, reason)
     verb = "remove" if reason.startswith(_TWICE) and fix else "write"
-    place = Place(f"{document.path}:{line}:{column}" if where and where[1] else f"{document.path}:{line}", line, column)
-    return Fault(place, (), f"{way_out}{shown}", fix, verb)
+    layer = Layer(f"{document.path}:{line}:{column}" if where and where[1] else f"{document.path}:{line}")
+    return Fault(Place(layer), f"{way_out}{shown}", fix, verb)
 
 
 def _is_open_inline(text: str, number: int) -> bool:
@@ -140,7 +141,7 @@ def _shown_and_fixed(text: str, number: int, reason: str) -> tuple[str, str]:
         return "", ""
     found = _PAIR.fullmatch(line)
     if found is None:
-        hidden = '"' in line or "'" in line or looks_secret(line) or "://" in line
+        hidden = '"' in line or "'" in line or may_be_secret(line) or "://" in line
         key, _, value = line.partition(" ")
         fix = f"{key} = {value.lstrip(': ')}" if reason.startswith("Expected '='") and value and not hidden else ""
         if line.startswith("["):
@@ -152,9 +153,9 @@ def _shown_and_fixed(text: str, number: int, reason: str) -> tuple[str, str]:
         return "", key
     if reason.startswith("Unclosed inline table"):
         whole = " ".join([part.strip() for part in lines[number - 1 :]]).partition("}")[0].rstrip(", ") + " }"
-        can_show = not {'"', "'", "#"} & set(whole) and not looks_secret(whole)
+        can_show = not {'"', "'", "#"} & set(whole) and not may_be_secret(whole)
         return f": {key} = {{ ...", whole if can_show else f"{key} = {{ ... }}"
-    if looks_secret(key) or "://" in value:
+    if may_be_secret(key) or "://" in value:
         return f": {key} = ***", f'{key} = {{ env = "{re.sub("[^A-Z0-9]", "_", key.upper())}" }}'
     if '"' in value or "'" in value:
         return f": {key} = ...", ""

@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time
 from pathlib import Path
 from typing import Final
 
-from service.settings.annotations import field_at, inner, kinds, mentions_secret, options, samples
-from service.settings.merging import Layer, Node, Text, Value, is_reference, plain
-from service.settings.reporting import Fault, Report, place_of
-from service.settings.spelling import Path_, looks_secret, nearest, passwords_in, toml, toml_pair
+from service.secrets import passwords_in
+from service.settings.annotations import field_at, inner, is_secret, kinds, options, samples
+from service.settings.merging import Node, Text, Value, is_reference, plain
+from service.settings.positions import Place
+from service.settings.reporting import Fault, Report
+from service.settings.spelling import Path_, nearest, toml, toml_pair
 
 FILE_LIMIT_BYTES = 1024 * 1024
 """More than this in a `{ file = ... }` is a mistake (chosen)."""
@@ -36,13 +38,23 @@ ABSENT: Final = _Absent()
 class Source:
     """Where a piece of data comes from."""
 
-    layer: Layer
-    path: Path_
-    """Where it is written in its layer."""
+    place: Place
     raw: object
     """As it is written: with its references. None for a table that several layers make."""
     reference: tuple[str, str] | None = None
     """`("env", "PORT")` or `("file", "token.txt")` where the data was looked up."""
+    is_around: bool = False
+    """Whether `raw` and `reference` are those of a list or table around the place."""
+
+    @property
+    def is_part(self) -> bool:
+        """Whether it was not looked up by itself, but as part of a list or table that was."""
+        return self.is_around and self.reference is not None
+
+    @property
+    def is_outside(self) -> bool:
+        """Whether it comes from a variable, an option or another file: such values are never repeated."""
+        return self.place.document is None or (self.reference is not None and self.reference[0] != "default")
 
 
 class Resolver:
@@ -61,30 +73,38 @@ class Resolver:
     def data(self, node: Node, annotation: object, at: Path_ = ()) -> object:
         """The data of `node` where `annotation` is expected, or ABSENT."""
         if isinstance(node, Value):
-            return self._plain(node.value, annotation, at, Source(node.layer, node.path, node.value))
-        layer, path = node.origins[0]
+            return self._plain(node.value, annotation, at, Source(node.place, node.value))
         if {"env", "file"} & node.entries.keys() and annotation is not None and "table" not in kinds(annotation):
             raw = plain(node)
-            return self._plain(raw, annotation, at, Source(layer, path, raw))
-        self.sources[at] = Source(layer, path, None)
+            return self._plain(raw, annotation, at, Source(node.place, raw))
+        self.sources[at] = Source(node.place, None)
         found: dict[str, object] = {}
         for key, child in node.entries.items():
             self._keep(found, key, self.data(child, inner(annotation, key), (*at, key)), annotation, at)
         return found
 
-    def written(self, path: Path_) -> tuple[Source, Path_]:
-        """The source of what is at `path` of the data or nearest around it, and that path as it is written."""
-        length = next(length for length in range(len(path), -1, -1) if path[:length] in self.sources)
-        source = self.sources[path[:length]]
-        return source, (*source.path, *path[length:])
+    def known(self, path: Path_) -> Path_:
+        """`path` of the data, or the nearest around it, that has a source."""
+        return next(path[:length] for length in range(len(path), -1, -1) if path[:length] in self.sources)
+
+    def source(self, path: Path_) -> Source:
+        """The source of what is at `path` of the data, as far as it is known, at the place where that is written."""
+        known = self.known(path)
+        source, below = self.sources[known], path[len(known) :]
+        return replace(source, place=source.place.below(*below), is_around=True) if below else source
+
+    def named(self, path: Path_) -> Path_:
+        """`path` below the table that is resolved, as secrets are named by it."""
+        return (*self.sources[()].place.path, *path)
 
     def raw(self, path: Path_) -> object:
         """What is at `path` as its layer has it: with its references, and without what other layers add."""
         source = self.sources[path]
         if source.raw is not None:
             return source.raw
-        below = [child for child in self.sources if len(child) == len(path) + 1 and child[:-1] == path]
-        return {str(child[-1]): self.raw(child) for child in below if self.sources[child].layer is source.layer}
+        layer, length = source.place.layer, len(path) + 1
+        below = [child for child in self.sources if len(child) == length and child[:-1] == path]
+        return {str(child[-1]): self.raw(child) for child in below if self.sources[child].place.layer is layer}
 
     def pairs_below(self, path: Path_) -> Iterator[tuple[Path_, object]]:
         """The paths below a table at which values are written, with those as they are written."""
@@ -96,7 +116,7 @@ class Resolver:
         self.sources[at] = source
         if isinstance(value, Text):
             if not _is_unicode(value.text):
-                self._fault(source, "the text is not UTF-8", f"{source.layer.name}=...", at)
+                self._fault(source, "the text is not UTF-8", f"{source.place.layer.name}=...", at)
                 return ABSENT
             self._remember_secret(value.text, annotation, at)
             value = read_text(value.text, annotation)
@@ -108,13 +128,13 @@ class Resolver:
                 return ABSENT
             found: dict[str, object] = {}
             for key, item in value.items():
-                below = Source(source.layer, (*source.path, key), item)
+                below = Source(source.place.below(key), item)
                 self._keep(found, key, self._plain(item, inner(annotation, key), (*at, key), below), annotation, at)
             return found
         if isinstance(value, list):
             items: list[object] = []
             for index, item in enumerate(value):
-                below = Source(source.layer, (*source.path, index), item)
+                below = Source(source.place.below(index), item)
                 data = self._plain(item, inner(annotation, index), (*at, index), below)
                 if data is ABSENT and (*at, index) not in self.settled:
                     self._unset((*at, index), inner(annotation, index))
@@ -142,15 +162,15 @@ class Resolver:
     def _looked_up(self, reference: Mapping[str, object], annotation: object, at: Path_, source: Source) -> object:
         kind = "env" if "env" in reference else "file"
         name = str(reference[kind])
-        self.sources[at] = Source(source.layer, source.path, source.raw, (kind, name))
+        self.sources[at] = Source(source.place, source.raw, (kind, name))
         text = self._environ.get(name) if kind == "env" else self._file(name, reference, at, source)
         if at in self.settled:
             return ABSENT
         if text is None:
             if "default" not in reference:
                 return ABSENT
-            data = self._plain(reference["default"], annotation, at, Source(source.layer, source.path, source.raw))
-            self.sources[at] = Source(source.layer, source.path, source.raw, ("default", name))
+            data = self._plain(reference["default"], annotation, at, Source(source.place, source.raw))
+            self.sources[at] = Source(source.place, source.raw, ("default", name))
             return data
         if not _is_unicode(text):
             self._fault(source, f"the {_noun(kind)} {name} is not UTF-8", f"export {name}=...", at)
@@ -190,20 +210,17 @@ class Resolver:
         message = 'a reference is { env = "NAME" } or { file = "PATH" }, each with an optional default'
         if unknown:
             message = f'a reference has no "{unknown[0]}"; {message}'
-        path = source.path
-        self._report.add(Fault(place_of(source.layer, path), path, message, f"{toml_pair(path, good)}"))
+        self._report.add(Fault(source.place, message, toml_pair(source.place.path, good)))
         return True
 
     def _refuse_date(self, value: object, annotation: object, at: Path_, source: Source) -> None:
         if str in options(annotation) and at not in self.settled:
-            self._fault(source, "must be text, in quotes", toml_pair(source.path, str(value)), at)
+            self._fault(source, "must be text, in quotes", toml_pair(source.place.path, str(value)), at)
 
     def _unset(self, path: Path_, annotation: object) -> None:
         source = self.sources[path]
         _, name = source.reference or ("env", "?")
-        sample: object = (
-            "..." if mentions_secret(annotation) or looks_secret(name) else next(samples(annotation), "...")
-        )
+        sample = "..." if is_secret((name,), annotation) else next(samples(annotation), "...")
         self._fault(
             source,
             f"the variable {name} is not set, and there is no default",
@@ -213,11 +230,10 @@ class Resolver:
 
     def _fault(self, source: Source, message: str, fix: str, at: Path_) -> None:
         self.settled.add(at)
-        self._report.add(Fault(place_of(source.layer, source.path), source.path, message, fix))
+        self._report.add(Fault(source.place, message, fix))
 
     def _remember_secret(self, text: str, annotation: object, at: Path_) -> None:
-        name = next((part for part in reversed(at) if isinstance(part, str)), "")
-        if mentions_secret(annotation) or looks_secret(name):
+        if is_secret(at, annotation):
             self.secrets.add(text)
         if "://" in text:
             self.secrets.update(passwords_in(text))

@@ -10,20 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from service.errors import SettingsError
-from service.settings.merging import Layer
-from service.settings.spelling import Path_, dotted, printable, without_userinfo
-
-AFTER_THE_FILE = 1 << 30
-"""Stands for the line of what is not in the file: reported last."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a fault is: a line of the file, a variable, or an option."""
-
-    text: str
-    line: int = AFTER_THE_FILE
-    column: int = 0
+from service.secrets import without_userinfo
+from service.settings.positions import Place
+from service.settings.spelling import Path_, dotted, printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +20,15 @@ class Fault:
     """One mistake of the operator's."""
 
     place: Place
-    path: Path_
-    """As it is written at the place."""
     message: str
     fix: str
     """The line to write, or the key to remove."""
     verb: str = "write"
+
+    @property
+    def path(self) -> Path_:
+        """As it is written at the place."""
+        return self.place.path
 
     def __str__(self) -> str:
         path = dotted(self.path)
@@ -47,16 +39,6 @@ class Fault:
             lines.append(f"    {self.verb}: {first}")
             lines += [" " * (len(self.verb) + 6) + line for line in rest]
         return "\n".join([printable(without_userinfo(line)) for line in lines])
-
-
-def place_of(layer: Layer, path: Path_) -> Place:
-    """The place of `path` in `layer`, or the nearest around it."""
-    if layer.document is None:
-        return Place(layer.name)
-    spot = layer.document.spot(path)
-    if spot is None:
-        return Place(str(layer.document.path), 0)
-    return Place(f"{layer.document.path}:{spot.line}", spot.line, spot.column)
 
 
 class Report:

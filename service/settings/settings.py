@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import reduce
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
@@ -17,16 +18,15 @@ from service.settings.annotations import field_at, field_names
 from service.settings.binding import Binding
 from service.settings.environments import Environments
 from service.settings.fixing import safe
-from service.settings.merging import Layer, Node, Table, Text, Value, at, grown, is_reference, merged, plain, stacked
+from service.settings.merging import Node, Table, Text, Value, at, grown, is_reference, merged, plain
 from service.settings.models import RESERVED, Reserved, ServiceSettings, Unique
 from service.settings.outside import parsed_table, with_environ, with_overrides
-from service.settings.positions import Document
+from service.settings.positions import Document, Layer, Place
 from service.settings.reading import read_document
 from service.settings.references import Resolver
-from service.settings.reporting import Fault, Report, place_of
+from service.settings.reporting import Fault, Report
 from service.settings.showing import Effective, effective
 from service.settings.spelling import Path_, dotted, listed, nearest, toml, toml_key
-from service.settings.telling import told
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -43,23 +43,12 @@ class Instance:
     after: tuple[str, ...]
     ports: Mapping[str, str]
     """Port name to the name of the instance that provides it."""
-    _layer: Layer = field(repr=False, compare=False)
-    _path: Path_ = field(repr=False, compare=False)
+    _place: Place = field(repr=False, compare=False)
 
     @property
     def line(self) -> int:
         """Where its table begins in config.toml; 0 where the environment or an option made it."""
-        spot = self._layer.document.spot(self._path) if self._layer.document else None
-        return spot.line if spot else 0
-
-
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """A table that was validated, for showing it."""
-
-    path: tuple[str, ...]
-    model: BaseModel
-    resolver: Resolver
+        return self._place.line if self._place.document else 0
 
 
 class Settings:
@@ -71,9 +60,9 @@ class Settings:
         self.config_path = document.path
         self.environment = environment
         self.tree = tree
-        self.bindings: dict[tuple[str, ...], Bound] = {}
+        self.bindings: dict[tuple[str, ...], Binding[Any]] = {}
         """What was bound so far, by the path of its table."""
-        self._document = document
+        self._file = Layer(str(document.path), document)
         self._environ = environ
         self._report = report
         self._is_closed = False
@@ -87,11 +76,10 @@ class Settings:
         """[plugins.INSTANCE] as `model`, validated with context `{"run": run}`. None where that left faults."""
         path = ("plugins", instance)
         node = self._table(path)
-        own = Table({key: child for key, child in node.entries.items() if key not in RESERVED}, node.origins)
-        resolver = self._resolver()
-        binding = Binding(own, model, resolver=resolver, report=self._report, context={"run": run}, also=RESERVED)
+        own = Table({key: child for key, child in node.entries.items() if key not in RESERVED}, node.place)
+        binding = self._binding(own, model, context={"run": run}, also=RESERVED)
         if binding.result is not None:
-            self.bindings[path] = Bound(path, binding.result, resolver)
+            self.bindings[path] = binding
         return binding.result
 
     def bind_route(self, instance: str, route: str, author: object | None, model: type[M], *, run: object) -> M | None:
@@ -99,21 +87,29 @@ class Settings:
 
         Either may be a single value for the model's first field. None where that left faults.
         """
-        table = Table({}, ((Layer(f"the settings that the author of {route} gives"), ()),))
+        table = Table({}, Place(Layer(f"the settings that the author of {route} gives")))
         if author is not None:
-            table = merged(table, _route_table(Value(author, table.origins[0][0], (instance,)), model))
+            table = merged(table, _route_table(Value(author, table.place.below(instance)), model))
         for glob, node in self._tables("routes"):
             key = node.entries.get(instance)
             if key is not None and fnmatchcase(route, glob):
                 table = merged(table, _route_table(key, model))
-        resolver = self._resolver()
-        return Binding(table, model, resolver=resolver, report=self._report, context={"run": run}).result
+        return self._binding(table, model, context={"run": run}).result
+
+    def check_route_keys(self, instance: str, model: type[BaseModel], *, run: object) -> None:
+        """What is written for `instance` under [routes], each glob by itself, before it is known which routes there are
+        and what their authors give. So what is missing is no fault yet, nor what a rule over several keys says of some.
+        """
+        for _, node in self._tables("routes"):
+            key = node.entries.get(instance)
+            if key is not None:
+                self._binding(_route_table(key, model), model, context={"run": run}, partial=True)
 
     def check_unique(self, plugins: Mapping[str, str]) -> None:
         """What is marked `Unique` differs between instances of one plugin. `plugins` has that by instance."""
         taken: dict[tuple[str, str, object], str] = {}
         for name in sorted(plugins, key=lambda name: name != plugins[name]):  # it is for the others to step aside
-            model = self.bindings["plugins", name].model
+            model: BaseModel = self.bindings["plugins", name].salvaged()
             for key, attribute in field_names(type(model)).items():
                 if not any(isinstance(mark, Unique) for mark in type(model).model_fields[attribute].metadata):
                     continue
@@ -142,8 +138,7 @@ class Settings:
                 self.warn(path, f"no route has a name like this; perhaps one of a plugin that is off: {listed(off)}")
                 continue
             hint = f'; did you mean "{guess}"?' if guess else "; `pegboard routes` lists them"
-            written = self._written(path)[1]
-            fix = f"[{dotted((*written[:-1], guess or '*'))}]"
+            fix = f"[{dotted(self._place(path).beside(guess or '*').path)}]"
             self.fault(path, f"no route has a name like this{hint}", fix=fix)
 
     def effective(self) -> tuple[Effective, ...]:
@@ -154,8 +149,7 @@ class Settings:
 
     def fault(self, path: tuple[str, ...], message: str, *, fix: str) -> None:
         """Add a mistake at `path`; the line is found from it. `fix` is the line to write."""
-        layer, written = self._written(path)
-        self._report.add(Fault(place_of(layer, written), written, message, fix))
+        self._report.add(Fault(self._place(path), message, fix))
 
     def fault_in(
         self, instance: str, path: Path_, message: str, *, write: object = None, rename: str | None = None
@@ -166,17 +160,11 @@ class Settings:
         """
         if self._is_closed:
             raise RuntimeError("the start is over, so a fault in the settings stops nothing; log it")
-        bound = self.bindings["plugins", instance]
-        self._report.add(told(bound.resolver, type(bound.model), path, message, write=write, rename=rename))
+        self._report.add(self.bindings["plugins", instance].told(path, message, write=write, rename=rename))
 
     def warn(self, path: tuple[str, ...], message: str, *, fix: str = "") -> None:
         """As `fault`, for what need not stop the start."""
-        layer, written = self._written(path)
-        self._report.warn(Fault(place_of(layer, written), written, message, fix))
-
-    def place(self, path: tuple[str, ...]) -> str:
-        """Where `path` was set, for a message: `config.toml:12`, `PEGBOARD__...` or `--set ...`."""
-        return place_of(*self._written(path)).text
+        self._report.warn(Fault(self._place(path), message, fix))
 
     @property
     def faults(self) -> tuple[Fault, ...]:
@@ -205,37 +193,40 @@ class Settings:
 
     def _table(self, path: tuple[str, ...]) -> Table:
         node = at(self.tree, path)
-        return node if isinstance(node, Table) else Table({}, ((Layer(str(self.config_path), self._document), path),))
+        return node if isinstance(node, Table) else Table({}, Place(self._file, path))
 
-    def _written(self, path: tuple[str, ...]) -> tuple[Layer, Path_]:
-        """The layer that has the last word on `path`, and the path there."""
+    def _place(self, path: tuple[str, ...]) -> Place:
+        """Where the last word on `path` is, or would be, written."""
         for length in range(len(path), 0, -1):
             node = at(self.tree, path[:length])
             if node is not None:
-                layer, written = node.origins[0] if isinstance(node, Table) else (node.layer, node.path)
-                return layer, (*written, *path[length:])
-        return Layer(str(self.config_path), self._document), path
+                return node.place.below(*path[length:])
+        return Place(self._file, path)
 
-    def _resolver(self) -> Resolver:
-        return Resolver(environ=self._environ, folder=self.config_path.parent, report=self._report)
+    def _binding(
+        self,
+        node: Table,
+        model: type[M],
+        *,
+        context: Mapping[str, object],
+        also: Sequence[str] = (),
+        partial: bool = False,
+    ) -> Binding[M]:
+        resolver = Resolver(environ=self._environ, folder=self.config_path.parent, report=self._report)
+        return Binding(node, model, resolver, self._report, context=context, also=also, partial=partial)
 
     def _bound_service(self) -> ServiceSettings:
-        resolver = self._resolver()
-        binding = Binding(
-            self._table(("service",)), ServiceSettings, resolver=resolver, report=self._report, context={}
-        )
-        result = binding.salvaged()
-        self.bindings["service",] = Bound(("service",), result, resolver)
-        return result
+        binding = self._binding(self._table(("service",)), ServiceSettings, context={})
+        self.bindings["service",] = binding
+        return binding.salvaged()
 
     def _instance(self, name: str, node: Table) -> Instance:
-        own = Table({key: child for key, child in node.entries.items() if key in RESERVED}, node.origins)
-        binding = Binding(own, Reserved, resolver=self._resolver(), report=self._report, context={})
+        own = Table({key: child for key, child in node.entries.items() if key in RESERVED}, node.place)
+        binding = self._binding(own, Reserved, context={})
         reserved = binding.salvaged()
         for key in node.entries:
             if "enabled" not in own.entries and key not in RESERVED and nearest(key, ["enabled"]):
                 self.fault(("plugins", name, key), 'did you mean "enabled"? The plugin is off', fix="enabled = true")
-        layer, path = node.origins[0]
         return Instance(
             name=name,
             use=reserved.use or name,
@@ -243,8 +234,7 @@ class Settings:
             before=reserved.before,
             after=reserved.after,
             ports=reserved.ports,
-            _layer=layer,
-            _path=path,
+            _place=node.place,
         )
 
     def _check_route_keys(self) -> None:
@@ -278,7 +268,7 @@ def read(
     if name is None:
         report.raise_faults()
         raise AssertionError("an unknown environment is a fault")
-    tree = stacked([environments.base(), *environments.layers(name)])
+    tree = reduce(merged, environments.layers(name), environments.base())
     tree = with_overrides(with_environ(tree, environ, report), overrides, report)
     return Settings(document=document, environment=name, tree=tree, environ=environ, report=report)
 
@@ -304,6 +294,6 @@ def _route_table(node: Node, model: type[BaseModel]) -> Table:
     if isinstance(value, Mapping):
         kind = "env" if "env" in value else "file"
         if not is_reference(value) or field_at(model, kind):
-            return grown(value, node.layer, node.path, depth=len(node.path))
+            return grown(value, node.place, depth=len(node.place.path))
     first = next(iter(field_names(model)), "value")
-    return Table({first: Value(value, node.layer, node.path)}, ((node.layer, node.path),))
+    return Table({first: Value(value, node.place)}, node.place)

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
 
+from service.secrets import MASK, may_be_secret, without_userinfo
 from service.settings.annotations import as_data, field_names
-from service.settings.merging import Table, Text, at, is_reference
+from service.settings.merging import Node, Table, Text, at, is_reference
 from service.settings.models import Reserved, ServiceSettings
 from service.settings.references import Source
-from service.settings.reporting import place_of
-from service.settings.spelling import Path_, dotted, looks_secret, toml, without_userinfo
-from service.settings.units import MASK, Secret
+from service.settings.spelling import Path_, dotted, toml
+from service.settings.units import Secret
 
 if TYPE_CHECKING:
     from service.settings.settings import Settings
@@ -84,19 +84,19 @@ def _rows(settings: Settings) -> Iterator[Row]:
         reserved = {key: child for key, child in entries.items() if key in Reserved.model_fields}
         if "enabled" not in reserved:
             yield (*path, "enabled"), False, None
-        yield from _raw_rows(Table(reserved, ()), path)
+        yield from _raw_rows(reserved, path)
         if path in settings.bindings:
             yield from _bound_rows(settings, path)
         else:
-            yield from _raw_rows(Table({key: entries[key] for key in entries if key not in reserved}, ()), path)
+            yield from _raw_rows({key: entries[key] for key in entries if key not in reserved}, path)
     routes = at(settings.tree, ("routes",))
     if isinstance(routes, Table):
-        yield from _raw_rows(routes, ("routes",))
+        yield from _raw_rows(routes.entries, ("routes",))
 
 
 def _bound_rows(settings: Settings, path: tuple[str, ...]) -> Iterator[Row]:
-    bound = settings.bindings[path]
-    yield from _leaves(bound.model, path, (), bound.resolver.sources)
+    binding = settings.bindings[path]
+    yield from _leaves(binding.salvaged(), path, (), binding.resolver.sources)
 
 
 def _leaves(
@@ -113,12 +113,12 @@ def _leaves(
         yield from _leaves(item, top, (*below, key), sources)
 
 
-def _raw_rows(table: Table, path: tuple[str, ...]) -> Iterator[Row]:
-    for key, node in table.entries.items():
+def _raw_rows(entries: Mapping[str, Node], path: tuple[str, ...]) -> Iterator[Row]:
+    for key, node in entries.items():
         if isinstance(node, Table):
-            yield from _raw_rows(node, (*path, key))
+            yield from _raw_rows(node.entries, (*path, key))
         else:
-            yield (*path, key), node.value, Source(node.layer, node.path, node.value)
+            yield (*path, key), node.value, Source(node.place, node.value)
 
 
 def _shown(path: tuple[str, ...], value: object) -> str:
@@ -142,7 +142,7 @@ def _masked(name: str, value: object) -> object:
         }
     if isinstance(value, list | tuple | set | frozenset):
         return [_masked(name, item) for item in value]
-    if isinstance(value, Secret) or (looks_secret(name) and not isinstance(value, bool)):
+    if isinstance(value, Secret) or (may_be_secret(name) and not isinstance(value, bool)):
         return MASK
     return value
 
@@ -151,7 +151,7 @@ def _origin(value: object, source: Source | None) -> tuple[str, str, int | None]
     """The origin in words, the layer, the line."""
     if source is None:
         return DEFAULT, DEFAULT, None
-    place = place_of(source.layer, source.path)
+    place = source.place
     text = place.text
     if source.reference is not None:
         kind, name = source.reference
@@ -159,7 +159,7 @@ def _origin(value: object, source: Source | None) -> tuple[str, str, int | None]
             text += f" (default, {name} is not set)"
         else:
             text += f" ({name} is not set)" if value is None else f" ({KINDS[kind]} {name})"
-    return text, source.layer.name, place.line if source.layer.document else None
+    return text, place.layer.name, place.line if place.document else None
 
 
 # --- JSON Schema

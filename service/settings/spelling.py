@@ -1,43 +1,24 @@
-"""How paths, keys and values are spelled for an operator: TOML to paste, and nothing that should stay secret."""
+"""How paths, keys and values are spelled for an operator: TOML to paste."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime, time
 from difflib import get_close_matches
 
-from service.settings.units import MASK, Secret
+from service.secrets import MASK
+from service.settings.units import Secret
 
 Path_ = tuple[str | int, ...]
 """Keys, and indexes of list items, from the top of the file."""
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
-_SECRET_WORDS = re.compile(
-    r"pass(word|wd|phrase)?|pwd|secret|token|credential|private|pepper|salt|api_?key|(^|_)keys?$|cookie|dsn",
-    re.IGNORECASE,
-)
-_USERINFO = re.compile(r"(?<=://)([^\s/?#@:]*):[^\s/?#]*(?=@)")
-_USERINFO_LOOSE = re.compile(r"(?<=://)([^\s:@]*):\S*(?=@)")
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
-def looks_secret(name: str) -> bool:
-    """Whether a value under this name is one that nobody should see."""
-    return _SECRET_WORDS.search(name.replace("-", "_")) is not None
-
-
-def without_userinfo(text: str) -> str:
-    """`text` with the password of every URL in it masked."""
-    return _USERINFO_LOOSE.sub(rf"\1:{MASK}", _USERINFO.sub(rf"\1:{MASK}", text))
-
-
-def passwords_in(text: str) -> list[str]:
-    """The passwords of the URLs in `text`."""
-    return [found[0].partition(":")[2] for found in _USERINFO_LOOSE.finditer(text)]
-
-
 def toml_key(name: str) -> str:
+    """`name` as a key of TOML: in quotes only where it needs them."""
     return name if _BARE_KEY.fullmatch(name) else _quoted(name)
 
 
@@ -106,11 +87,19 @@ def there_are(names: Sequence[str]) -> str:
     return f"there {'is' if len(names) == 1 else 'are'} {listed(names)}"
 
 
-def listed(names: Sequence[str], *, most: int = 12) -> str:
-    """`a, b and c`; with more than `most`, the first of them and an ellipsis."""
+def listed(names: Iterable[str], *, most: int = 12) -> str:
+    """`a, b and c`, or `nothing`; with more than `most`, the first of them and an ellipsis."""
+    *others, last = names = list(names) or ["nothing"]
     if len(names) > most:
-        return ", ".join(names[:most]) + ", ..."
-    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
+        return f"{', '.join(names[:most])}, ..."
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def pair_of(path: Path_) -> Path_:
+    """Of the pair `key = value` that `path` is in: itself, or for an item that of its list."""
+    while path and isinstance(path[-1], int):
+        path = path[:-1]
+    return path
 
 
 def toml_pair(path: Path_, value: object) -> str:

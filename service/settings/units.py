@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 import re
+from abc import ABC, abstractmethod
 from functools import total_ordering
 from typing import ClassVar, Self
 
@@ -15,8 +16,7 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-MASK = "***"
-"""What stands wherever a secret would be printed."""
+from service.secrets import MASK
 
 UNIT_ERROR = "unit"
 """Type of the pydantic error for text that is not a value of its unit; its context may have an `example`."""
@@ -36,9 +36,14 @@ ALIASES = {
 
 
 class _Frozen:
-    """Set once, by `_set`; no dataclass, since serialisers look into those without being asked."""
+    """Made from its text and never changed; no dataclass, since serialisers look into those without being asked."""
 
-    __slots__ = ()
+    __slots__ = ("_text",)
+
+    _text: str
+
+    def __init__(self, text: str) -> None:
+        self._set("_text", text)
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
@@ -50,17 +55,13 @@ class _Frozen:
         raise AttributeError(f"{type(self).__name__} is frozen.")
 
     def __reduce__(self) -> tuple[type[Self], tuple[str]]:
-        return type(self), (self._spelling(),)
-
-    def _spelling(self) -> str:
-        """The text that makes an equal value."""
-        raise NotImplementedError
+        return type(self), (self._text,)
 
 
-class _Unit(_Frozen):
-    """A value with one spelling: read from text by `pattern`, printed as it was spelled."""
+class _Unit(_Frozen, ABC):
+    """A value with one spelling: read from text by `pattern` into its slots, printed as it was spelled."""
 
-    __slots__ = ("_text",)
+    __slots__: tuple[str, ...] = ()
 
     pattern: ClassVar[str]
     examples: ClassVar[tuple[str, ...]]
@@ -69,28 +70,25 @@ class _Unit(_Frozen):
     number: ClassVar[str]
     """The unit that a bare number most likely meant, as a format of the number."""
 
-    _text: str
-
     def __init__(self, text: str) -> None:
-        self._set("_text", text)
-        self._read(self._match(text))
+        super().__init__(text)
+        for name, value in zip(self.__slots__, self._read(self._match(text)), strict=True):
+            self._set(name, value)
 
-    def _read(self, found: re.Match[str]) -> None:
-        """Take the value from its parts."""
-        raise NotImplementedError
+    @staticmethod
+    @abstractmethod
+    def _read(found: re.Match[str]) -> tuple[float, ...]:
+        """The values of the slots."""
 
-    def _value(self) -> tuple[float, ...]:
+    def _values(self) -> tuple[float, ...]:
         """What equality and order go by."""
-        raise NotImplementedError
-
-    def _spelling(self) -> str:
-        return self._text
+        return tuple([getattr(self, name) for name in self.__slots__])
 
     def __eq__(self, other: object) -> bool:
-        return self._value() == other._value() if isinstance(other, _Unit) and type(self) is type(other) else False
+        return isinstance(other, type(self)) and self._values() == other._values()
 
     def __hash__(self) -> int:
-        return hash((type(self), self._value()))
+        return hash((type(self), self._values()))
 
     def __str__(self) -> str:
         return self._text
@@ -144,7 +142,16 @@ def _unit_error(message: str, example: str | None) -> PydanticCustomError:
 
 
 @total_ordering
-class Duration(_Unit):
+class _Amount(_Unit):
+    """A unit whose values have an order."""
+
+    __slots__ = ()
+
+    def __lt__(self, other: Self) -> bool:
+        return self._values() < other._values() if isinstance(other, type(self)) else NotImplemented
+
+
+class Duration(_Amount):
     """A length of time: `Duration("1.5s")`. Compares by length. Raises ValueError for other text."""
 
     __slots__ = ("seconds",)
@@ -156,18 +163,12 @@ class Duration(_Unit):
 
     seconds: float
 
-    def _read(self, found: re.Match[str]) -> None:
-        self._set("seconds", float(found[1]) * SECONDS[found[2]])
-
-    def _value(self) -> tuple[float, ...]:
-        return (self.seconds,)
-
-    def __lt__(self, other: Duration) -> bool:
-        return self.seconds < other.seconds
+    @staticmethod
+    def _read(found: re.Match[str]) -> tuple[float, ...]:
+        return (float(found[1]) * SECONDS[found[2]],)
 
 
-@total_ordering
-class Size(_Unit):
+class Size(_Amount):
     """A number of bytes: `Size("64KiB")`. Compares by bytes. Raises ValueError for other text."""
 
     __slots__ = ("bytes",)
@@ -179,14 +180,9 @@ class Size(_Unit):
 
     bytes: int
 
-    def _read(self, found: re.Match[str]) -> None:
-        self._set("bytes", int(found[1]) * BYTES[found[2]])
-
-    def _value(self) -> tuple[float, ...]:
-        return (self.bytes,)
-
-    def __lt__(self, other: Size) -> bool:
-        return self.bytes < other.bytes
+    @staticmethod
+    def _read(found: re.Match[str]) -> tuple[float, ...]:
+        return (int(found[1]) * BYTES[found[2]],)
 
 
 class Rate(_Unit):
@@ -206,17 +202,9 @@ class Rate(_Unit):
     window_s: float
     """Seconds that the count is for."""
 
-    def _read(self, found: re.Match[str]) -> None:
-        self._set("count", int(found[1]))
-        self._set("window_s", int(found[2] or 1) * SECONDS[found[3]])
-
-    @property
-    def per_s(self) -> float:
-        """The mean rate."""
-        return self.count / self.window_s
-
-    def _value(self) -> tuple[float, ...]:
-        return (self.count, self.window_s)
+    @staticmethod
+    def _read(found: re.Match[str]) -> tuple[float, ...]:
+        return (int(found[1]), int(found[2] or 1) * SECONDS[found[3]])
 
 
 class Secret(_Frozen):
@@ -225,12 +213,7 @@ class Secret(_Frozen):
     Two are compared in constant time. A pickle holds the text: it is for another process of ours only.
     """
 
-    __slots__ = ("_text",)
-
-    _text: str
-
-    def __init__(self, text: str) -> None:
-        self._set("_text", text)
+    __slots__ = ()
 
     def reveal(self) -> str:
         """The text itself: hand it to whatever needs it, and nowhere else."""
@@ -243,9 +226,6 @@ class Secret(_Frozen):
 
     def __hash__(self) -> int:
         return hash((Secret, self._text))
-
-    def _spelling(self) -> str:
-        return self._text
 
     def __bool__(self) -> bool:
         return bool(self._text)

@@ -1,10 +1,13 @@
-"""What the guides show, as blocks that tests find: `<!-- tested: NAME -->` stands right above each."""
+"""What the guides show, as blocks that tests find: `<!-- tested: NAME -->` stands right above each; and what makes the
+reference."""
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -39,3 +42,14 @@ def rows() -> Rows:
         return [[cell.strip().strip("`") for cell in line.strip("|").split("|")] for line in lines[2:]]
 
     return find
+
+
+@pytest.fixture(scope="session")
+def generate() -> ModuleType:
+    """docs/generate.py, which is a script and in no package."""
+    spec = importlib.util.spec_from_file_location("docs_generate", ROOT / "docs" / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -9,7 +9,6 @@ import types
 from pathlib import Path
 
 import plugins
-import service
 from service.errors import ServiceError
 from service.hooks import Hooks
 from service.slots import Slot
@@ -36,22 +35,6 @@ def marked(name: str) -> str:
     return block[1]
 
 
-def every_error() -> set[type[ServiceError]]:
-    """Every error that can become an answer, in the core and in the built-in plugins."""
-    for package in (service, plugins):
-        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-            if not module.name.startswith("service.testing") and not module.name.endswith("__main__"):
-                importlib.import_module(module.name)
-    found: set[type[ServiceError]] = set()
-    waiting = [ServiceError]
-    while waiting:
-        kind = waiting.pop()
-        if kind.__module__.startswith(("service", "plugins")):
-            found.add(kind)
-        waiting.extend(kind.__subclasses__())
-    return found
-
-
 def test_hooks_table_is_the_hookspecs() -> None:
     specs = [name for name, value in vars(Hooks).items() if isinstance(value, types.FunctionType)]
     assert [named(row[0]) for row in table("Hooks")] == specs
@@ -70,10 +53,10 @@ def test_plugins_table_is_the_built_in_plugins_and_what_they_require() -> None:
     assert told == there
 
 
-def test_errors_table_is_the_codes_and_their_statuses() -> None:
+def test_errors_table_is_the_codes_and_their_statuses(generate: types.ModuleType) -> None:
     told = {named(code): {int(each) for each in statuses.split(",")} for code, statuses, _ in table("Errors")}
     there: dict[str, set[int]] = {}
-    for kind in every_error():
+    for kind in {ServiceError, *generate.every_error()}:
         there.setdefault(kind.code, set()).add(kind.status)
     assert told == there
 

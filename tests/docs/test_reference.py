@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
@@ -10,17 +9,6 @@ import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = ("map.md", "reference/commands.md", "reference/errors.md", "reference/hooks.md", "reference/settings.md")
-
-
-@pytest.fixture(scope="module")
-def generate() -> ModuleType:
-    """docs/generate.py, which is a script and in no package."""
-    spec = importlib.util.spec_from_file_location("docs_generate", DOCS / "generate.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -12,7 +12,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer, unused_port
 
 from plugins import health
-from service.api import Alarm, Door, PluginError, PluginSettings, Probe, Run, hookimpl
+from service.api import Alarm, Door, PluginError, Probe, Run, hookimpl
 from service.errors import SettingsError
 from service.run import SystemClock
 
@@ -35,13 +35,7 @@ class Thing:
                 raise OSError("10.1.2.3:5432 refused the password of pegboard")
 
         class Module:
-            class Settings(PluginSettings):
-                pass
-
             class Plugin:
-                def __init__(self, settings):
-                    pass
-
                 @hookimpl
                 def probes(self):
                     yield Probe(name, check, critical=critical, alarm=thing.alarm)
@@ -166,13 +160,7 @@ async def test_health_ready_is_starting_until_every_critical_probe_has_ended(mak
     gate = asyncio.Event()
 
     class Slow:
-        class Settings(PluginSettings):
-            pass
-
         class Plugin:
-            def __init__(self, settings):
-                pass
-
             @hookimpl
             def probes(self):
                 yield Probe("slow", gate.wait, timeout_s=60.0)

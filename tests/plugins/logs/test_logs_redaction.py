@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from plugins.logs import Settings
 from plugins.logs.escaping import LONGEST_TEXT
 from plugins.logs.redaction import LONGEST_SEARCHED, Redaction
 
@@ -28,6 +29,9 @@ CANARY = "c4n4ry-77-value"
         "/users?token=a={}",
         "/users?next=/b?token={}",
         "/users?x-secret={}",
+        "/users?reset_token={}",
+        "/users?newPassword={}",
+        "/users?tokens=1&PASSWORD_CONFIRMATION={}",
         "/users?token=&token={}",
         "http://ann:{}@host/users",
         "/users?next=http://ann:{}@host/",
@@ -39,7 +43,17 @@ def test_url_masks_a_secret_in_any_spelling(target):
 
 @pytest.mark.parametrize(
     "target",
-    ["/users", "/users?page=2&limit=20", "/users?tokens=3", "/users?q=token", "/a@b", "-", "*", "/x?total%5Bgte%5D=5"],
+    [
+        "/users",
+        "/users?page=2&limit=20",
+        "/users?tokens=3",
+        "/users?hash=3&key=4",
+        "/users?q=token",
+        "/a@b",
+        "-",
+        "*",
+        "/x?total%5Bgte%5D=5",
+    ],
 )
 def test_url_keeps_what_is_no_secret(target):
     assert Redaction().url(target) == target
@@ -66,6 +80,13 @@ def test_headers_that_are_secrets_are_known_in_any_case(name):
     assert Redaction(["x-secret"]).hides(name)
 
 
+def test_headers_and_parameters_that_the_documentation_lists_are_hidden():
+    documented = (Settings.model_fields["redact"].description or "").partition("besides ")[2].partition(" and ")[0]
+    names = documented.replace(",", " ").split()
+    assert len(names) == 13
+    assert [name for name in names if not Redaction().hides(name)] == []
+
+
 @pytest.mark.parametrize("name", ["Accept", "User-Agent", "X-Request-Id", "Host", "cookies"])
 def test_other_headers_are_not_hidden(name):
     assert not Redaction(["x-secret"]).hides(name)
@@ -85,6 +106,9 @@ def test_other_headers_are_not_hidden(name):
         "cannot reach postgres://pegboard:{}@db:5432/app",
         "bearer {} has expired",
         "<CIMultiDict('X-Secret': '{}')>",
+        "tokenizer: token={}",
+        "the_x_secret = {}",
+        "--reset-token={}",
     ],
 )
 def test_free_text_loses_what_looks_like_a_secret(text):

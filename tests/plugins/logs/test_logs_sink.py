@@ -105,6 +105,28 @@ def test_lines_of_many_threads_all_arrive_once(pipe):
     assert sorted(reader.lines) == sorted(b"%d %d" % (name, number) for name in range(4) for number in range(2_000))
 
 
+def test_lines_of_several_processes_in_one_pipe_stay_whole(pipe):
+    """Each process has a sink of its own, and the pipe is full most of the time."""
+    reading, writing = pipe
+    sinks = [Sink(writing.fileno(), render=render, say_lost=say_lost, queue_bytes=2**26) for _ in range(4)]
+    for name, sink in enumerate(sinks):
+        for number in range(3_000):
+            sink.put(b"%d" % name * 300 + b" %d\n" % number)
+    reader = Reader(reading)
+    for sink in sinks:
+        sink.open()
+    closing = [threading.Thread(target=sink.close) for sink in sinks]
+    for thread in closing:
+        thread.start()
+    for thread in closing:
+        thread.join()
+    writing.close()
+    reader.join()
+    assert sorted(reader.lines) == sorted(
+        b"%d" % name * 300 + b" %d" % number for name in range(4) for number in range(3_000)
+    )
+
+
 def test_a_pipe_that_nobody_reads_blocks_nobody_and_its_losses_are_said_once_it_is_read(pipe):
     reading, writing = pipe
     sink = Sink(writing.fileno(), render=render, say_lost=say_lost, queue_bytes=100_000)

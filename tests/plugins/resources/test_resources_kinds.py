@@ -98,7 +98,7 @@ def test_value_that_does_not_fit_is_refused(type_name, text):
 def test_enum_lists_its_labels_and_takes_no_other():
     kind = kind_of(Type("public", "mood", labels=("sad", "ok")))
     assert kind.parse("ok") == "ok"
-    with pytest.raises(Unfit, match="must be one of sad, ok"):
+    with pytest.raises(Unfit, match="must be one of sad and ok"):
         kind.parse("OK")
 
 

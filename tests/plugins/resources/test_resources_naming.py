@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from plugins.resources.naming import api_names, camel_case, looks_secret
+from plugins.resources.naming import api_names, camel_case
 
 
 @pytest.mark.parametrize(
@@ -37,17 +37,3 @@ def test_camel_case_joins_words(name, camel):
 def test_columns_that_meet_in_camel_case_keep_their_own_names():
     assert api_names(["a_b", "aB", "a_c"], in_camel_case=True) == {"a_b": "a_b", "aB": "aB", "a_c": "aC"}
     assert api_names(["a_b"], in_camel_case=False) == {"a_b": "a_b"}
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["password", "passwd", "user_password", "passwordHash", "client_secret", "token", "reset_token", "accessToken",
-     "authtoken", "api_key", "apikey", "APIKey", "password_hash", "email_hash", "SECRET"],
-)  # fmt: skip
-def test_name_of_a_secret_looks_like_one(name):
-    assert looks_secret(name)
-
-
-@pytest.mark.parametrize("name", ["id", "hash", "tokenizer", "tokens", "passage", "key", "keyboard", "hashtag"])
-def test_other_names_do_not(name):
-    assert not looks_secret(name)

@@ -35,7 +35,7 @@ def choose(catalogue, **settings):
     return select(catalogue, Settings.model_validate(settings), plugin="resources")
 
 
-IT_HAS = "it has id, email, password_hash, created_at, meta"
+IT_HAS = "it has id, email, password_hash, created_at and meta"
 
 MISTAKES = [
     (
@@ -44,11 +44,11 @@ MISTAKES = [
     ),
     (
         {"tables": ["users", "xyzzy"]},
-        [(("tables",), 'names "xyzzy", which schema public lacks; it has orders, report, users', ["users"])],
+        [(("tables",), 'names "xyzzy", which schema public lacks; it has orders, report and users', ["users"])],
     ),
     (
         {"tables": ["xyzzy"]},
-        [(("tables",), 'names "xyzzy", which schema public lacks; it has orders, report, users', ["*"])],
+        [(("tables",), 'names "xyzzy", which schema public lacks; it has orders, report and users', ["*"])],
     ),
     (
         {"tables": ["users"], "table": {"orders": {}}},
@@ -72,7 +72,7 @@ MISTAKES = [
     ),
     (
         {"schema": "xyzzy", "tables": ["*"]},
-        [(("schema",), 'the database has no schema "xyzzy"; it has public, shop', "public")],
+        [(("schema",), 'the database has no schema "xyzzy"; it has public and shop', "public")],
     ),
     (
         {"tables": ["users", "orders"], "table": {"users": {"path": "orders"}}},
@@ -112,7 +112,7 @@ MISTAKES_IN_COLUMNS = [
     ("users", "hidden", "email, emial", ['names "emial", which is no column of it; did you mean "email"?'], "email"),
     ("users", "fields", ["id", "emial"], ['names "emial", which is no column of it; did you mean "email"?'],
      ["id", "email"]),
-    ("report", "key", "m", ['names "m", which is no column of it; it has n, meta, secret'], None),
+    ("report", "key", "m", ['names "m", which is no column of it; it has n, meta and secret'], None),
     ("report", "key", ["n", "meta"], ['names "meta", of type jsonb, which no URL can hold'], ["n"]),
     ("report", "key", "secret", ['names "secret", which the database role may not read'], None),
 ]  # fmt: skip
@@ -237,7 +237,7 @@ def test_default_limit_never_is_over_the_largest(shop):
 
 def test_nothing_served_is_said_with_the_way_out(shop):
     assert choose(shop).sentences == (
-        "Schema public has nothing that is served, of orders, report, users; "
+        "Schema public has nothing that is served, of orders, report and users; "
         'write tables = ["*"], or other names, under [plugins.resources].',
     )
 

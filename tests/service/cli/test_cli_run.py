@@ -152,7 +152,7 @@ def test_run_writes_what_the_service_says_to_standard_error_where_no_plugin_logs
         "import logging\n"
         "from service.api import Answer, Route, hookimpl\n"
         "def warn(request):\n"
-        "    logging.getLogger('broken').warning('mind the gap')\n"
+        "    logging.getLogger('pegboard.broken').warning('mind the gap')\n"
         "    return Answer.json({})\n"
         "class Plugin:\n"
         "    @hookimpl\n"
@@ -161,7 +161,7 @@ def test_run_writes_what_the_service_says_to_standard_error_where_no_plugin_logs
     )
     started = cli.start("run")
     assert started.get("/api/v1/warn")[0] == 200
-    assert "WARNING broken: mind the gap" in started.end().err
+    assert "WARNING pegboard.broken: mind the gap" in started.end().err
 
 
 def test_run_serves_the_readmes_plugin_from_a_file(cli: Any) -> None:

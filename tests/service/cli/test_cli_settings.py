@@ -36,6 +36,13 @@ class Plugin:
         pass
 """
 
+ROUTED = """
+
+class RouteSettings(PluginSettings):
+    label: str
+    level: int = 1
+"""
+
 IDLE = """
 from service.api import PluginSettings
 
@@ -78,6 +85,36 @@ def test_check_reports_faults_as_json_too(cli: Any) -> None:
     assert ended.json["ok"] is False
     assert len(ended.json["faults"]) == 2
     assert cli.call("check", "--json").json["plugins"] == ["guarded"]
+
+
+def test_check_finds_what_is_wrong_in_routes_and_run_says_it_once(cli: Any) -> None:
+    prepare(cli)
+    cli.write("plugins/guarded.py", GUARDED + ROUTED)
+    routes = '[routes."*"]\nguarded = { level = "x", lable = "a" }\n[routes."users.*"]\nguarded = "a"\nidle = 3\n'
+    cli.write("config.toml", CONFIG + routes)
+    ended = cli.call("check")
+    assert ended.code == 78
+    assert ended.err == (
+        'config.toml:15  routes."*".guarded.level: must be a whole number, not "x"\n'
+        "    write: level = 1\n\n"
+        'config.toml:15  routes."*".guarded.lable: there is no such setting; did you mean "label"?\n'
+        '    write: label = "a"\n\n'
+        "2 faults.\n"
+    )
+    assert cli.call("run").err == ended.err
+    fixed = CONFIG + routes.replace('{ level = "x", lable = "a" }', "{ level = 3 }")
+    cli.write("config.toml", fixed)
+    assert cli.call("check").code == 0  # its label may come from a route's author, and idle is off
+
+
+def test_check_finds_settings_for_routes_that_a_plugin_does_not_take(cli: Any) -> None:
+    prepare(cli)
+    cli.write("config.toml", CONFIG + "[routes.unmatched]\nguarded = 3\n")
+    ended = cli.call("check")
+    assert (ended.code, ended.err) == (
+        78,
+        "config.toml:15  routes.unmatched.guarded: there is no such setting\n    remove: guarded\n",
+    )
 
 
 def test_check_all_looks_at_plugins_that_are_off(cli: Any) -> None:

@@ -86,7 +86,12 @@ def test_what_is_commented_out_is_valid(cli: Any) -> None:
     text = uncommented(SHIPPED)
     assert len(tomllib.loads(text)["plugins"]["resources"]["table"]["users"]) > 2
     cli.write("config.toml", text)
-    cli.write("plugins/hello.py", "from service.api import PluginSettings\nclass Plugin: pass\n")
+    cli.write(
+        "plugins/hello.py",
+        "from service.api import PluginSettings\n"
+        "class RouteSettings(PluginSettings):\n    greeting: str\n"
+        "class Plugin: pass\n",
+    )
     ended = cli.call("check", "--set", "plugins.hello.enabled=true")
     assert ended.code == 0, ended.err
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager, suppress
 from types import SimpleNamespace
 from typing import Any
@@ -176,7 +176,7 @@ async def test_routes_glob_that_matches_nothing_closes_what_was_opened(make_serv
     log: Log = []
     first = plugin("first", log, routes=lambda self: [Route("GET", "r", ok, name="users.list")])
     with pytest.raises(SettingsError) as caught:
-        await make_service(plugins=[first], settings={"routes": {"usres.*": {"first": 1}}})
+        await make_service(plugins=[first], settings={"routes": {"usres.*": {}}})
     assert 'routes."usres.*": no route has a name like this; did you mean "users.*"?' in str(caught.value)
     assert log == ["open first", "close first"]
 
@@ -213,47 +213,52 @@ async def test_start_that_is_cancelled_closes_what_was_opened(house: Any) -> Non
 # --- background tasks
 
 
+def worker(
+    log: Log, work: Callable[[Run], Coroutine[Any, Any, None]], *, closing: Callable[[Run], None] = lambda run: None
+) -> Any:
+    """A plugin that has `work` done in the background."""
+
+    class Plugin:
+        def __init__(self, settings: object, run: Run) -> None:
+            self._run = run
+
+        @hookimpl
+        @asynccontextmanager
+        async def lifespan(self) -> AsyncIterator[None]:
+            self._run.spawn(work(self._run), name="work")
+            await asyncio.sleep(0)
+            try:
+                yield
+            finally:
+                log.append("close")
+                closing(self._run)
+                await asyncio.sleep(0)
+
+    return SimpleNamespace(__name__="worker", Plugin=Plugin)
+
+
+async def until_ended(log: Log, name: str) -> None:
+    try:
+        await asyncio.Event().wait()
+    finally:
+        log.append(f"{name} ended")
+
+
 async def test_background_tasks_end_before_plugins_close(make_service: Any) -> None:
     log: Log = []
 
-    class Worker:
-        class Plugin:
-            def __init__(self, settings: object, run: Run) -> None:
-                self._run = run
+    async def work(run: Run) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            run.spawn(until_ended(log, "last"), name="last")
+            await asyncio.sleep(0)
+            log.append("work ended")
 
-            @hookimpl
-            @asynccontextmanager
-            async def lifespan(self) -> AsyncIterator[None]:
-                self._run.spawn(self._work(), name="work")
-                try:
-                    yield
-                finally:
-                    log.append("close")
-                    self._run.spawn(self._late(), name="late")
-                    await asyncio.sleep(0)
+    def closing(run: Run) -> None:
+        run.spawn(until_ended(log, "late"), name="late")
 
-            async def _work(self) -> None:
-                try:
-                    await asyncio.Event().wait()
-                finally:
-                    self._run.spawn(self._last(), name="last")
-                    await asyncio.sleep(0)
-                    log.append("work ended")
-
-            async def _last(self) -> None:
-                try:
-                    await asyncio.Event().wait()
-                finally:
-                    log.append("last ended")
-
-            async def _late(self) -> None:
-                try:
-                    await asyncio.Event().wait()
-                finally:
-                    log.append("late ended")
-
-    service = await make_service(plugins=[Worker])
-    await asyncio.sleep(0)
+    service = await make_service(plugins=[worker(log, work, closing=closing)])
     await service.stop()
     assert log == ["work ended", "last ended", "close", "late ended"]
 
@@ -261,49 +266,18 @@ async def test_background_tasks_end_before_plugins_close(make_service: Any) -> N
 async def test_background_task_that_crashes_is_logged_and_stops_nothing(
     make_service: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    class Worker:
-        class Plugin:
-            def __init__(self, settings: object, run: Run) -> None:
-                self._run = run
+    async def work(run: Run) -> None:
+        raise RuntimeError("no")
 
-            @hookimpl
-            @asynccontextmanager
-            async def lifespan(self) -> AsyncIterator[None]:
-                self._run.spawn(self._work(), name="work")
-                yield
-
-            async def _work(self) -> None:
-                raise RuntimeError("no")
-
-    service = await make_service(plugins=[Worker])
-    await asyncio.sleep(0)
+    service = await make_service(plugins=[worker([], work)])
     assert "Background task work crashed." in caplog.text
     assert (await service.client.get("/")).status == 404
 
 
 async def test_background_tasks_end_after_a_failed_start(make_service: Any) -> None:
     log: Log = []
-
-    class Worker:
-        class Plugin:
-            def __init__(self, settings: object, run: Run) -> None:
-                self._run = run
-
-            @hookimpl
-            @asynccontextmanager
-            async def lifespan(self) -> AsyncIterator[None]:
-                self._run.spawn(self._work(), name="work")
-                await asyncio.sleep(0)
-                yield
-                log.append("close")
-
-            async def _work(self) -> None:
-                try:
-                    await asyncio.Event().wait()
-                finally:
-                    log.append("work ended")
-
-    await refused(make_service, [Worker, plugin("bad", [], routes=fails)])
+    working = worker(log, lambda run: until_ended(log, "work"))
+    await refused(make_service, [working, plugin("bad", [], routes=fails)])
     assert log == ["work ended", "close"]
 
 

@@ -107,6 +107,17 @@ async def test_route_settings_of_a_later_glob_win_key_by_key(make_service: Any) 
     assert (found["users.list"], found["users.read"]) == (("lists", 9), ("all", 9))
 
 
+async def test_route_settings_for_what_matches_no_route_are_written_by_its_name(make_service: Any) -> None:
+    found = await seen(make_service, {"unmatched": {"shout": "lost"}})
+    assert found["unmatched"] == ("lost", 1)
+
+
+async def test_route_settings_for_every_route_are_for_what_matches_none_too(make_service: Any) -> None:
+    found = await seen(make_service, {"*": {"shout": {"times": 9}}})
+    assert {times for _, times in found.values()} == {9}
+    assert "unmatched" in found
+
+
 async def test_route_settings_may_be_one_value_for_the_first_field(make_service: Any) -> None:
     found = await seen(make_service, {"users.list": {"shout": "short"}}, shout="author")
     assert (found["users.list"], found["users.read"]) == (("short", 1), ("author", 1))
@@ -184,6 +195,14 @@ async def test_route_has_its_version_in_its_path(make_service: Any, version: str
     versioned = plugin("versioned", routes=lambda self: [Route("GET", "r", ok, name="r", version=version)])
     service = await make_service(plugins=[versioned])
     assert (await service.client.get(served)).status == 200
+
+
+async def test_route_cannot_be_called_as_what_matches_none(make_service: Any) -> None:
+    with pytest.raises(PluginError) as caught:
+        await make_service(plugins=[plugin("p", routes=lambda self: [Route("GET", "r", ok, name="unmatched")])])
+    assert str(caught.value) == (
+        "plugin p calls a route unmatched, the name of what matches no route; give it another."
+    )
 
 
 async def test_one_name_in_two_versions_is_two_routes(make_service: Any) -> None:

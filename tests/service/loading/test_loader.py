@@ -321,7 +321,7 @@ def test_used_port_that_nobody_provides_is_none(house: Any) -> None:
 def test_port_that_several_provide_has_to_be_chosen(house: Any) -> None:
     modules = {"a": made(provides=(CACHE,)), "b": made(provides=(CACHE,)), "user": made(requires=(CACHE,))}
     report = house.report(on("a", "b", "user"), modules)
-    assert 'plugins.user: several plugins provide the port cache: a, b\n    write: ports = { cache = "a" }' in report
+    assert 'plugins.user: several plugins provide the port cache: a and b\n    write: ports = { cache = "a" }' in report
     loaded = house.load(on("a", "b", "user") + 'ports = { cache = "b" }', modules)
     assert loaded["user"].providers == {"cache": ("b",)}
 
@@ -359,7 +359,7 @@ def test_ports_that_name_nonsense_are_a_fault(house: Any, ports: str, said: str,
 
 def test_ports_of_a_plugin_that_takes_none_are_a_fault(house: Any) -> None:
     report = house.report(on("user") + 'ports = { cache = "a" }', {"user": made()})
-    assert report.endswith("a port called 'cache'; of others it takes none\n    write: ports = {}")
+    assert report.endswith("a port called 'cache'; of others it takes nothing\n    write: ports = {}")
 
 
 def test_plugins_that_require_each_other_are_a_fault_that_shows_the_circle(house: Any) -> None:

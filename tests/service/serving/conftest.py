@@ -20,7 +20,7 @@ PATIENCE_S = 30.0
 """How long a test waits for what must come; only a failing test waits that long."""
 
 HELLO = """
-    import asyncio, os, time
+    import asyncio, os, pathlib, time
     from contextlib import asynccontextmanager, suppress
     from service.api import SERVING, Answer, Route, hookimpl
 
@@ -37,7 +37,8 @@ HELLO = """
 
         @hookimpl
         def routes(self):
-            for handler in (self.hello, self.state, self.slow, self.hang, self.stubborn, self.block, self.big):
+            quick, lasting = (self.hello, self.state, self.big), (self.slow, self.gate, self.hang)
+            for handler in (*quick, *lasting, self.stubborn, self.block):
                 yield Route("GET", f"/{handler.__name__}", handler, name=handler.__name__)
 
         def hello(self, request):
@@ -51,6 +52,12 @@ HELLO = """
             self.running += 1
             await asyncio.sleep(1)
             return Answer.json({"slow": True})
+
+        async def gate(self, request):
+            self.running += 1
+            while not pathlib.Path("open").exists():
+                await asyncio.sleep(0.01)
+            return Answer.json({"gate": "open"})
 
         async def hang(self, request):
             self.running += 1
@@ -187,7 +194,13 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
     services: list[Running] = []
 
     async def start(
-        *options: str, drain: str = "0s", shutdown: str = "10s", config: str = "", hello: str = HELLO, **plugins: str
+        *options: str,
+        drain: str = "0s",
+        shutdown: str = "10s",
+        config: str = "",
+        hello: str = HELLO,
+        environ: Mapping[str, str] | None = None,
+        **plugins: str,
     ) -> Running:
         """`config` are further lines of [service]; of `plugins`, one without code is built in. With `hello=""` the
         plugin of that name is left out."""
@@ -198,7 +211,8 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
             if code:
                 (tmp_path / "plugins" / f"{name}.py").write_text(dedent(code))
         (tmp_path / "config.toml").write_text(lines)
-        environ = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1", "COLUMNS": "200"}
+        ours = {"PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1", "COLUMNS": "200"}
+        environ = {**os.environ, **ours, **(environ or {})}
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             *("-m", "service", "run", *options),

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import datetime
 import errno
+import ipaddress
 import os
+import signal
 import socket
+import ssl
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import ClientSession, TCPConnector, UnixConnector
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from service.listening import Address, ListenError, _why_not, bind
 
@@ -114,3 +122,189 @@ def test_host_may_be_a_name_or_an_address_of_either_kind(host: str) -> None:
     with sock:
         assert sock.getsockname()[1] > 0
         assert not sock.getblocking()
+
+
+# --- a unix socket
+
+
+async def get(connector: UnixConnector | TCPConnector, url: str) -> tuple[int, bytes]:
+    async with ClientSession(connector=connector) as session, session.get(url) as response:
+        return response.status, await response.read()
+
+
+async def test_unix_socket_serves_and_is_removed_at_the_end(start: Any, tmp_path: Path) -> None:
+    path = tmp_path / "run.sock"
+    service = await start("--workers", "2", config='listen = "unix:run.sock"')
+    await service.line(r"serving +\d+ routes on unix:run.sock, 2 workers")
+    await service.line(r"try +curl --unix-socket run.sock http://localhost/")
+    assert await get(UnixConnector(str(path)), "http://localhost/hello") == (200, b'{"hello":"world"}')
+    code, _ = await service.command("reload")
+    assert code == 0
+    assert (await get(UnixConnector(str(path)), "http://localhost/hello"))[0] == 200
+    service.send(signal.SIGTERM)
+    assert (await service.ended())[0] == 0
+    assert not path.exists()
+
+
+async def test_unix_socket_that_was_left_behind_is_taken_over_and_a_live_one_is_not(start: Any, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as gone:
+        gone.bind(str(tmp_path / "run.sock"))
+    service = await start(config='listen = "unix:run.sock"')
+    await service.line("serving")
+    other = await start(config='listen = "unix:run.sock"')
+    code, _ = await other.ended()
+    path = tmp_path / "run.sock"
+    assert (code, other.out.strip()) == (
+        os.EX_UNAVAILABLE,
+        'pegboard: run.sock is taken by another process; choose another, as in listen = "unix:run.sock-2"',
+    )
+    assert (await get(UnixConnector(str(path)), "http://localhost/hello"))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("listen", "said"),
+    [
+        ("unix:config.toml", "config.toml is a file that is there already; choose another, as in listen ="),
+        ("unix:no/such/folder.sock", "no/such/folder.sock: No such file or directory; name a short path in a folder"),
+        (f"unix:{'x' * 120}", "the path is too long for a unix socket; name a short path in a folder that is yours"),
+    ],
+)
+async def test_unix_socket_that_cannot_be_is_one_sentence(start: Any, listen: str, said: str) -> None:
+    service = await start(config=f'listen = "{listen}"')
+    code, _ = await service.ended()
+    assert code == os.EX_UNAVAILABLE
+    assert said in service.out
+    assert service.out.count("\n") == 1
+
+
+# --- TLS
+
+
+def write_certificate(folder: Path, *, serial: int) -> bytes:
+    """A certificate for 127.0.0.1 that signs itself, in cert.pem, and key.pem; returns it in PEM form."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "pegboard test")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), serial)
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = certificate.public_bytes(serialization.Encoding.PEM)
+    (folder / "cert.pem").write_bytes(pem)
+    (folder / "key.pem").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return pem
+
+
+TLS = 'tls = { cert = "cert.pem", key = "key.pem" }'
+
+
+async def test_tls_serves_and_a_reload_reads_the_certificate_anew(start: Any, tmp_path: Path) -> None:
+    first = write_certificate(tmp_path, serial=1)
+    service = await start(config=TLS)
+    port = (await service.line(r"https://127\.0\.0\.1:(\d+)"))[1]
+    url = f"https://127.0.0.1:{port}/hello"
+    trusting = ssl.create_default_context(cadata=first.decode())
+    assert await get(TCPConnector(ssl=trusting), url) == (200, b'{"hello":"world"}')
+    second = write_certificate(tmp_path, serial=2)
+    code, _ = await service.command("reload")
+    assert code == 0
+    trusting = ssl.create_default_context(cadata=second.decode())
+    assert (await get(TCPConnector(ssl=trusting), url))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("cert", "key", "said"),
+    [
+        (None, b"", "service.tls.cert: cert.pem cannot be read (No such file or directory); name a file that this"),
+        (
+            b"no",
+            b"no",
+            "service.tls: cert.pem and key.pem are no certificate and its key (not in PEM form)",
+        ),
+    ],
+)
+async def test_tls_files_that_do_not_serve_are_one_sentence(
+    start: Any, tmp_path: Path, cert: bytes | None, key: bytes, said: str
+) -> None:
+    if cert is not None:
+        (tmp_path / "cert.pem").write_bytes(cert)
+    (tmp_path / "key.pem").write_bytes(key)
+    service = await start(config=TLS)
+    code, _ = await service.ended()
+    assert code == os.EX_CONFIG
+    assert service.out.startswith("pegboard: " + said)
+    assert service.out.count("\n") == 1
+
+
+# --- the operators' listener
+
+CONSOLE = """
+    from service.api import Answer, Door, Route, hookimpl
+
+    class Plugin:
+        @hookimpl
+        def routes(self):
+            yield Route("GET", "/console", lambda request: Answer.json("console"), name="console", door=Door.OPERATOR)
+    """
+
+
+async def test_operators_have_a_listener_of_their_own(start: Any) -> None:
+    service = await (await start(config="operator = { port = 0 }", console=CONSOLE, health="")).served()
+    main = f"http://127.0.0.1:{service.port}"
+    operator = (await service.line(r"operator +(http://127\.0\.0\.1:\d+)"))[1]
+    found = {
+        (name, path): (await get(TCPConnector(), f"{url}{path}"))[0]
+        for name, url in (("main", main), ("operator", operator))
+        for path in ("/console", "/hello", "/health/live")
+    }
+    assert found == {
+        ("main", "/console"): 404,
+        ("main", "/hello"): 200,
+        ("main", "/health/live"): 200,
+        ("operator", "/console"): 200,
+        ("operator", "/hello"): 404,
+        ("operator", "/health/live"): 200,
+    }
+
+
+@pytest.mark.parametrize(("strict", "status"), [("true", 404), ("false", 200)])
+async def test_operators_routes_without_a_listener_need_strict_to_be_off(start: Any, strict: str, status: int) -> None:
+    service = await (await start(config=f"strict = {strict}", console=CONSOLE)).served()
+    assert (await get(TCPConnector(), f"http://127.0.0.1:{service.port}/console"))[0] == status
+    service.send(signal.SIGINT)
+    await service.ended()
+    said = "GET /console (console) is for operators and not served, since nothing guards it here; give operators a "
+    assert (said in service.out) is (strict == "true")
+
+
+async def test_operators_port_that_is_taken_is_one_sentence(start: Any, taken: socket.socket) -> None:
+    port = taken.getsockname()[1]
+    service = await start(config=f"operator = {{ port = {port} }}")
+    code, _ = await service.ended()
+    assert (code, service.out.strip()) == (
+        os.EX_UNAVAILABLE,
+        f"pegboard: port {port} on 127.0.0.1 is taken by another process; stop it, or choose another: "
+        f"service.operator.port, as in port = {port + 1}",
+    )
+
+
+# --- systemd
+
+
+async def test_systemd_is_told_when_it_is_ready_reloads_and_stops(start: Any, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ear:
+        ear.bind(str(tmp_path / "notify.sock"))
+        ear.settimeout(30)
+        service = await (await start(environ={"NOTIFY_SOCKET": str(tmp_path / "notify.sock")})).served()
+        assert (await service.command("reload"))[0] == 0
+        service.send(signal.SIGTERM)
+        assert (await service.ended())[0] == 0
+        told = [ear.recv(200).decode() for _ in range(4)]
+    assert [line.partition("\n")[0] for line in told] == ["READY=1", "RELOADING=1", "READY=1", "STOPPING=1"]
+    assert told[1].partition("\n")[2].startswith("MONOTONIC_USEC=")

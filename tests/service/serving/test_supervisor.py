@@ -176,13 +176,14 @@ async def test_reload_takes_over_code_settings_and_the_number_of_workers(start: 
     assert "Traceback" not in service.out
 
 
-async def test_reload_lets_the_old_generation_finish_and_closes_its_connections(start: Any) -> None:
+async def test_reload_lets_the_old_generation_finish_and_closes_its_connections(start: Any, tmp_path: Path) -> None:
     service = await (await start()).served()
     idle_reader, idle_writer = await service.asked("/hello")
     await idle_reader.readuntil(b"}")
-    reader, writer = await service.begun("/slow")
+    reader, writer = await service.begun("/gate")
     code, _ = await service.command("reload")
     assert code == 0
+    (tmp_path / "open").touch()
     answer = await reader.read()  # to the end of the connection
     assert b"200 OK" in answer
     assert b"Connection: close" in answer
@@ -302,7 +303,7 @@ async def test_reload_without_or_with_several_services_says_what_to_do(start: An
 async def test_state_folder_that_cannot_be_used_is_told_and_sighup_still_reloads(start: Any, tmp_path: Path) -> None:
     (tmp_path / "state").write_text("a file")
     service = await (await start(config='state_dir = "state"')).served()
-    await service.line("`pegboard reload` cannot reach this service, since .* cannot be used")
+    assert re.search("`pegboard reload` cannot reach this service, since .* cannot be used", service.out)
     before = await service.pids(1)
     service.send(signal.SIGHUP)
     await service.until_pids(lambda pids: not pids & before)

@@ -110,6 +110,8 @@ def read_all(
     for instance in enabled:
         if instance.use in MODELS:
             settings.bind(instance.name, MODELS[instance.use], run=run)
+        if routes and instance.use in ROUTE_MODELS:
+            settings.check_route_keys(instance.name, ROUTE_MODELS[instance.use], run=run)
     for route in routes:
         for instance in enabled:
             if instance.use in ROUTE_MODELS:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import reduce
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.settings.merging import Layer, Table, Value, at, grown, is_reference, merged, plain, stacked
+from service.settings.merging import Table, Value, at, grown, is_reference, merged, plain
+from service.settings.positions import Layer, Place
 
 KEYS = st.sampled_from(["a", "b", "c"])
 SCALARS = st.integers(0, 3) | st.sampled_from(["x", ""]) | st.booleans() | st.lists(st.integers(0, 2), max_size=2)
@@ -26,7 +30,11 @@ def model(below: dict[str, object], above: dict[str, object]) -> dict[str, objec
 
 
 def tree(data: dict[str, object], name: str = "layer") -> Table:
-    return grown(data, Layer(name))
+    return grown(data, Place(Layer(name)))
+
+
+def stacked(layers: Iterable[dict[str, object]]) -> Table:
+    return reduce(merged, map(tree, layers), tree({}))
 
 
 def same_kinds(first: object, second: object) -> bool:
@@ -43,13 +51,13 @@ def test_stacking_is_the_plain_model(layers: list[dict[str, object]]) -> None:
     expected: dict[str, object] = {}
     for layer in layers:
         expected = model(expected, layer)
-    assert plain(stacked([tree(layer) for layer in layers])) == expected
+    assert plain(stacked(layers)) == expected
 
 
 @given(st.lists(TREES, max_size=5))
 def test_keys_keep_the_order_of_their_first_appearance(layers: list[dict[str, object]]) -> None:
     order = list(dict.fromkeys([key for layer in layers for key in layer]))
-    assert list(stacked([tree(layer) for layer in layers]).entries) == order
+    assert list(stacked(layers).entries) == order
 
 
 @given(TREES, TREES, TREES)
@@ -77,9 +85,9 @@ def test_every_value_remembers_the_last_layer_that_set_it(below: dict[str, objec
             if isinstance(child, Table):
                 check(child)
             else:
-                upper = at(tree(above), [str(part) for part in child.path])
+                upper = at(tree(above), [str(part) for part in child.place.path])
                 expected = "above" if isinstance(upper, Value) else "below"
-                assert child.layer.name == expected
+                assert child.place.layer.name == expected
 
     check(merged(tree(below, "below"), tree(above, "above")))
 

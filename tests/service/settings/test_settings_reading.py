@@ -90,8 +90,9 @@ def test_every_syntax_error_is_one_fault_with_a_line(toml: str) -> None:
         tomllib.loads(toml)
     except tomllib.TOMLDecodeError as error:
         fault = syntax_fault(Document(Path("config.toml"), toml), str(error))
-        assert 1 <= fault.place.line <= toml.count("\n") + 1
-        assert str(fault).startswith("config.toml:")
+        name, line, *_ = str(fault).split(":")
+        assert name == "config.toml"
+        assert 1 <= int(line) <= toml.count("\n") + 1
 
 
 @pytest.mark.parametrize(

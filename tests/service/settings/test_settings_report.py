@@ -46,10 +46,12 @@ def test_warning_does_not_stop(load: Load) -> None:
 
 def test_loader_s_fault_stands_at_the_layer_that_had_the_last_word(load: Load) -> None:
     toml = "[plugins.cache]\nenabled = true\n[env.production.plugins.cache]\nenabled = false\n"
-    settings = load(toml, environment="production")
-    assert settings.place(("plugins", "cache", "enabled")) == "config.toml:4"
-    settings = load(toml, overrides=["plugins.cache.enabled=false"])
-    assert settings.place(("plugins", "cache", "enabled")) == "--set plugins.cache.enabled"
+    for settings, place in (
+        (load(toml, environment="production"), "config.toml:4"),
+        (load(toml, overrides=["plugins.cache.enabled=false"]), "--set plugins.cache.enabled"),
+    ):
+        settings.fault(("plugins", "cache", "enabled"), "cannot be off", fix="enabled = true")
+        assert [fault.place.text for fault in settings.faults] == [place]
 
 
 def test_nearest_takes_the_only_name_that_begins_so_and_gives_up_on_what_nobody_means() -> None:

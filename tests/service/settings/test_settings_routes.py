@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Self
 
 import pytest
+from pydantic import model_validator
 
-from service.settings import Duration, PluginSettings, Settings
+from service.settings import Duration, PluginSettings, Rate, Settings
 
 Load = Callable[..., Settings]
 
@@ -27,6 +29,31 @@ class Route(PluginSettings):
 
 class Nothing(PluginSettings):
     pass
+
+
+class Span(PluginSettings):
+    low: int = 0
+    high: int = 10
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.low > self.high:
+            raise ValueError("low is above high")
+        return self
+
+
+class Limit(PluginSettings):
+    rate: Rate
+    span: Span = Span()
+    spans: tuple[Span, ...] = ()
+    names: dict[str, Span] | None = None
+    cost: int = 1
+
+    @model_validator(mode="after")
+    def _costs(self) -> Self:
+        if self.cost > self.rate.count:
+            raise ValueError("cost is above the rate")
+        return self
 
 
 def route(load: Load, toml: str, author: object | None = None, name: str = "users.list") -> Route | None:
@@ -105,6 +132,54 @@ def test_plugin_without_route_settings_takes_none(load: Load) -> None:
     settings = load(ON + '[routes."*"]\ncache = true\n')
     assert settings.bind_route("cache", "x", None, Nothing, run=None) is None
     assert len(settings.faults) == 1
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "{ cost = 3 }",  # the author gives the rate
+        '{ rate = "1/s", cost = 2 }',  # a later glob may give another
+        "{ span = { low = 11 } }",
+        "{ names = { a = { low = 11 } } }",
+        '{ rate = { env = "RATE", default = "1/s" } }',
+        "{}",
+    ],
+)
+def test_key_that_others_may_complete_is_no_fault_by_itself(load: Load, written: str) -> None:
+    settings = load(ON + f'[routes."*"]\ncache = {written}\n')
+    settings.check_route_keys("cache", Limit, run=None)
+    assert settings.faults == ()
+
+
+@pytest.mark.parametrize(
+    ("written", "path", "message"),
+    [
+        ('"1/y"', (), "a rate is a count and a time, both above 0, like"),
+        ('{ cost = "3" }', ("cost",), 'must be a whole number, not "3"'),
+        ("{ csot = 3 }", ("csot",), 'there is no such setting; did you mean "cost"?'),
+        ("{ span = 3 }", ("span",), "must be a table in { }, not 3"),
+        ("{ span = { low = 11, high = 10 } }", ("span",), "low is above high"),
+        ("{ spans = [{ low = 11 }] }", ("spans", 0), "low is above high"),
+        ("{ spans = [{ low = 1, lwo = 2 }] }", ("spans", 0, "lwo"), "there is no such setting"),
+        ('{ rate = { file = "none" } }', ("rate",), "there is no file none in"),
+    ],
+)
+def test_key_that_nobody_can_put_right_is_one_fault_before_any_route_is_known_and_after(
+    load: Load, written: str, path: tuple[str | int, ...], message: str
+) -> None:
+    settings = load(ON + f'[routes."*"]\ncache = {written}\n')
+    settings.check_route_keys("cache", Limit, run=None)
+    (fault,) = settings.faults
+    assert fault.path == ("routes", "*", "cache", *path)
+    assert fault.message.startswith(message)
+    assert settings.bind_route("cache", "users.list", {"rate": "5/s"}, Limit, run=None) is None
+    assert settings.faults == (fault,)
+
+
+def test_rule_over_keys_that_are_all_there_is_a_fault(load: Load) -> None:
+    settings = load(ON + "[routes.a]\ncache = { low = 2, high = 1 }\n[routes.b]\ncache = { low = 11 }\n")
+    settings.check_route_keys("cache", Span, run=None)
+    assert [fault.path for fault in settings.faults] == [("routes", "a", "cache")]
 
 
 def test_unknown_instances_are_faults_and_plugins_that_are_off_are_left_unread(load: Load) -> None:
