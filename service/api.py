@@ -26,7 +26,7 @@ from service.errors import (
     timestamp,
 )
 from service.events import CLIENT_CLOSED_REQUEST, Change, Exchange
-from service.hooks import hookimpl
+from service.hooks import hookimpl, hookspec
 from service.keys import ALLOWED, CLIENT, PRINCIPAL, REQUEST_ID, VERSION, Client
 from service.parts import Alarm, Check, Finish, MountedRoute, Probe, Release, Route, Step, Wrap
 from service.ports import (
@@ -113,6 +113,7 @@ __all__ = [
     "Wrap",
     "comparable_name",
     "hookimpl",
+    "hookspec",
     "listed",
     "looks_secret",
     "nearest",

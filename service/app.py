@@ -10,6 +10,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from aiohttp import web
@@ -28,6 +29,7 @@ from service.protocol import Front
 from service.run import Clock, Run, SystemClock, Tasks
 from service.settings import PluginSettings, Settings
 from service.slots import Door, Slot
+from service.specs import specs_of
 from service.table import MALFORMED_SLOTS, UNMATCHED, UNMATCHED_SLOTS, Table, lost, malformed, pseudo_route
 
 log = logging.getLogger("pegboard")
@@ -63,6 +65,11 @@ class State:
         self.probes: tuple[Probe, ...] = ()
         self.excused: set[str] = set()
         self._declared = asyncio.Event()
+
+    @property
+    def is_declared(self) -> bool:
+        """True once every hook was called: none is called again."""
+        return self._declared.is_set()
 
     def is_closing(self) -> bool:
         """True once connections should end with their next answer."""
@@ -160,6 +167,15 @@ async def _open(stack: AsyncExitStack, loaded: Loaded, state: State, announcer: 
         SERVING.name: [(CORE, state)],
         CHANGES.name: [(CORE, announcer)],
     }
+
+    def implementations(publisher: str, hook: str) -> Mapping[str, Callable[..., object]]:
+        if state.is_declared:
+            raise PluginError(
+                f"plugin {publisher} calls its hook {hook} while requests are served; "
+                "call it once, at start, and keep what it returns."
+            )
+        return loaded.hook(hook)
+
     lifespans = loaded.hook("lifespan")
     for plugged in loaded.plugins:
         plugin = plugged.plugin
@@ -171,6 +187,8 @@ async def _open(stack: AsyncExitStack, loaded: Loaded, state: State, announcer: 
                 uses=getattr(plugin, "uses", ()),
                 provides=getattr(plugin, "provides", ()),
                 providers=plugged.providers,
+                published=specs_of(plugged.published).values() if plugged.published else (),
+                implementations=partial(implementations, plugged.name),
             )
             await _enter(stack, plugged, "lifespan", enter(ports=ports), loaded.settings)
         for key in getattr(plugin, "provides", ()):
