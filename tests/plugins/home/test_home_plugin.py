@@ -17,7 +17,7 @@ from plugins.home import origin_of
 from plugins.home.page import up_for
 from service.api import CLIENT, Answer, Client, Door, Route, hookimpl
 from service.errors import SettingsError
-from service.testing.service import FakeClock, MakeService, Service
+from service.testing import FakeClock, MakeService, Service
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 
