@@ -72,7 +72,7 @@ def looks(chosen: Chosen) -> Iterator[Finding]:
         yield Finding(Level.FAIL, "settings", _one_line(error))
         return
     yield settings_of(loaded)
-    yield machine.open_files(machine.FILES_FLOOR)
+    yield machine.open_files(files_wanted(loaded.settings))
     yield machine.state_folder(loaded.run.state_dir)
     yield machine.disk(loaded.run.state_dir)
     yield from listeners_of(loaded.settings)
@@ -87,6 +87,13 @@ def settings_of(loaded: Loaded) -> Finding:
     if count:
         return Finding(Level.WARN, "settings", f"{text}: {count} notes, which pegboard check prints")
     return Finding(Level.OK, "settings", text)
+
+
+def files_wanted(settings: Settings) -> int:
+    """How many files a worker would like to open: one for each connection, and what else it has open."""
+    connections: int = getattr(settings.service.limits, "connections", 0)
+    listeners = addresses(settings.service, settings.config_path.parent)
+    return max(machine.FILES_FLOOR, connections * len(listeners) + machine.FILES_SPARE)
 
 
 def listeners_of(settings: Settings) -> Iterator[Finding]:
