@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from service.accept import prefers
 from service.answers import Answer, StreamHead
 from service.errors import (
     Conflict,
@@ -33,6 +34,7 @@ from service.ports import (
     CHANGES,
     DATABASE,
     SERVING,
+    About,
     Changes,
     Database,
     PortKey,
@@ -59,6 +61,7 @@ __all__ = [
     "REQUEST_ID",
     "SERVING",
     "VERSION",
+    "About",
     "Alarm",
     "Answer",
     "Change",
@@ -114,6 +117,7 @@ __all__ = [
     "listed",
     "looks_secret",
     "nearest",
+    "prefers",
     "timestamp",
     "toml",
     "toml_key",

@@ -15,6 +15,7 @@ from typing import Final
 
 from aiohttp import web
 
+from service import __version__
 from service.blame import blame
 from service.client import client_of
 from service.errors import PluginError
@@ -23,7 +24,7 @@ from service.listening import MAIN, OPERATOR
 from service.loader import Loaded, Plugged
 from service.parts import Check, Finish, MountedRoute, Probe, Release, Route, Step, Wrap
 from service.pipeline import Observer, Plan
-from service.ports import CHANGES, CORE, SERVING, Ports
+from service.ports import CHANGES, CORE, SERVING, About, Ports
 from service.processors import worker_count
 from service.protocol import Front
 from service.run import Clock, Run, SystemClock, Tasks
@@ -57,7 +58,8 @@ class Application:
 class State:
     """What the core tells plugins of the application: the port SERVING."""
 
-    def __init__(self) -> None:
+    def __init__(self, about: About) -> None:
+        self.about = about
         self.draining = False
         self.retiring = False
         """True once a newer generation serves: connections end, readiness does not."""
@@ -138,7 +140,8 @@ async def household(loaded: Loaded) -> AsyncIterator[Mapping[str, object]]:
 @asynccontextmanager
 async def build(loaded: Loaded, *, tasks: Tasks) -> AsyncIterator[Application]:
     """Open every plugin, collect what they declare, fold it into plans, freeze. Raises PluginError, SettingsError."""
-    state, announcer = State(), Announcer()
+    names = tuple([plugged.name for plugged in loaded.plugins])
+    state, announcer = State(About(__version__, loaded.settings.environment, names)), Announcer()
     async with AsyncExitStack() as stack:
         stack.push_async_callback(tasks.end)  # what plugins spawn while they close
         try:

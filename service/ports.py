@@ -136,8 +136,24 @@ class Ports:
 # --- the application itself, provided by the core
 
 
+@dataclass(frozen=True, slots=True)
+class About:
+    """What runs here, to be shown. Nothing is decided on it: what a plugin may depend on is in `Run`, as `strict`."""
+
+    version: str
+    """Pegboard's own."""
+    environment: str
+    """The name of the environment whose settings apply."""
+    plugins: tuple[str, ...]
+    """Instance names of those that are on, in the order in which they were opened."""
+
+
 class Serving(Protocol):
     """What the core tells plugins of the application that they are part of."""
+
+    @property
+    def about(self) -> About:
+        """What runs here."""
 
     @property
     def draining(self) -> bool:

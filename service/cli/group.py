@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "plugin": "service.cli.plugin:plugin",
     "plugins": "service.cli.plugins:plugins",
     "routes": "service.cli.routes:routes",
+    "doctor": "service.cli.doctor:doctor",
     "init": "service.cli.init:init",
 }
 

@@ -11,7 +11,7 @@ import pytest
 
 COMMANDS = (
     *("", "run", "check", "config", "config show", "config diff", "config schema"),
-    *("plugin", "plugin new", "plugins", "routes", "init"),
+    *("plugin", "plugin new", "plugins", "routes", "doctor", "init"),
 )
 
 TABLES = "CREATE TABLE users (id int PRIMARY KEY, password_hash text, created_at timestamptz NOT NULL DEFAULT now());"
