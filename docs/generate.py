@@ -13,12 +13,13 @@ import configparser
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import get_args, get_origin
 
 import click
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 import plugins
@@ -26,7 +27,7 @@ from service.cli.group import COMMANDS, pegboard
 from service.errors import ServiceError
 from service.hooks import Hooks
 from service.settings import PluginSettings, ServiceSettings
-from service.settings.annotations import as_data, choices, field_names, kinds, model_of, options
+from service.settings.annotations import as_data, choices, every_field, kinds, options
 from service.settings.models import Reserved
 from service.settings.spelling import toml
 from service.settings.units import Duration, Rate, Secret, Size
@@ -91,32 +92,15 @@ def settings_page() -> str:
 
 
 def settings_section(title: str, model: type[BaseModel], introduction: str) -> str:
-    rows = list(setting_rows(model, ""))
+    rows = [setting_row(key, field) for key, field in every_field(model)]
     told = table(("key", "type", "default", "meaning"), rows) if rows else "It has no settings of its own."
     return f"## {title}\n\n{introduction}\n\n{told}"
 
 
-def setting_rows(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str, str]]:
-    for key, name in field_names(model).items():
-        field = model.model_fields[name]
-        inner = model_of(field.annotation)
-        member = member_model(field.annotation)
-        if inner is not None:
-            yield from setting_rows(inner, f"{prefix}{key}.")
-            continue
-        default = field.get_default(call_default_factory=True)
-        shown = "required" if default is PydanticUndefined else "" if default is None else f"`{toml(as_data(default))}`"
-        yield f"`{prefix}{key}`", type_name(field.annotation), shown, field.description or ""
-        if member is not None:
-            yield from setting_rows(member, f"{prefix}{key}.NAME.")
-
-
-def member_model(annotation: object) -> type[BaseModel] | None:
-    """The model behind each entry of a table with names of the operator's."""
-    for option in options(annotation):
-        if isinstance(get_origin(option), type) and issubclass(get_origin(option), Mapping):
-            return model_of(get_args(option)[1])
-    return None
+def setting_row(key: str, field: FieldInfo) -> tuple[str, str, str, str]:
+    default = field.get_default(call_default_factory=True)
+    shown = "required" if default is PydanticUndefined else "" if default is None else f"`{toml(as_data(default))}`"
+    return f"`{key}`", type_name(field.annotation), shown, field.description or ""
 
 
 def type_name(annotation: object) -> str:
@@ -143,8 +127,15 @@ def hooks_page() -> str:
     for name, spec in vars(Hooks).items():
         if inspect.isfunction(spec):
             signature = str(inspect.signature(spec)).replace("'", "").replace("(self, ", "(").replace("(self)", "()")
-            sections.append(f"## {name}\n\n```python\ndef {name}{signature}\n```\n\n{inspect.getdoc(spec)}")
+            told = f"```python\ndef {name}{signature}\n```\n\n{inspect.getdoc(spec)}"
+            sections.append(f"## {name}\n\n{told}\n\n{example(name)}")
     return page("Hooks", inspect.getdoc(importlib.import_module("service.hooks")) or "", sections)
+
+
+def example(hook: str) -> str:
+    """The plugin in examples/hooks that shows the hook."""
+    code = (ROOT / "examples" / "hooks" / f"{hook}.py").read_text()
+    return f"For example, [a plugin](../../examples/hooks/{hook}.py):\n\n```python\n{code}```"
 
 
 # --- errors

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from service.accept import prefers
 from service.answers import Answer, StreamHead
 from service.errors import (
     Conflict,
@@ -25,7 +26,7 @@ from service.errors import (
     timestamp,
 )
 from service.events import CLIENT_CLOSED_REQUEST, Change, Exchange
-from service.hooks import hookimpl
+from service.hooks import hookimpl, hookspec
 from service.keys import ALLOWED, CLIENT, PRINCIPAL, REQUEST_ID, VERSION, Client
 from service.parts import Alarm, Check, Finish, MountedRoute, Probe, Release, Route, Step, Wrap
 from service.ports import (
@@ -33,6 +34,7 @@ from service.ports import (
     CHANGES,
     DATABASE,
     SERVING,
+    About,
     Changes,
     Database,
     PortKey,
@@ -59,6 +61,7 @@ __all__ = [
     "REQUEST_ID",
     "SERVING",
     "VERSION",
+    "About",
     "Alarm",
     "Answer",
     "Change",
@@ -110,9 +113,11 @@ __all__ = [
     "Wrap",
     "comparable_name",
     "hookimpl",
+    "hookspec",
     "listed",
     "looks_secret",
     "nearest",
+    "prefers",
     "timestamp",
     "toml",
     "toml_key",

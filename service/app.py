@@ -10,10 +10,12 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from aiohttp import web
 
+from service import __version__
 from service.blame import blame
 from service.client import client_of
 from service.errors import PluginError
@@ -22,12 +24,13 @@ from service.listening import MAIN, OPERATOR
 from service.loader import Loaded, Plugged
 from service.parts import Check, Finish, MountedRoute, Probe, Release, Route, Step, Wrap
 from service.pipeline import Observer, Plan
-from service.ports import CHANGES, CORE, SERVING, Ports
+from service.ports import CHANGES, CORE, SERVING, About, Ports
 from service.processors import worker_count
 from service.protocol import Front
 from service.run import Clock, Run, SystemClock, Tasks
 from service.settings import PluginSettings, Settings
 from service.slots import Door, Slot
+from service.specs import specs_of
 from service.table import MALFORMED_SLOTS, UNMATCHED, UNMATCHED_SLOTS, Table, lost, malformed, pseudo_route
 
 log = logging.getLogger("pegboard")
@@ -55,7 +58,8 @@ class Application:
 class State:
     """What the core tells plugins of the application: the port SERVING."""
 
-    def __init__(self) -> None:
+    def __init__(self, about: About) -> None:
+        self.about = about
         self.draining = False
         self.retiring = False
         """True once a newer generation serves: connections end, readiness does not."""
@@ -63,6 +67,11 @@ class State:
         self.probes: tuple[Probe, ...] = ()
         self.excused: set[str] = set()
         self._declared = asyncio.Event()
+
+    @property
+    def is_declared(self) -> bool:
+        """True once every hook was called: none is called again."""
+        return self._declared.is_set()
 
     def is_closing(self) -> bool:
         """True once connections should end with their next answer."""
@@ -131,7 +140,8 @@ async def household(loaded: Loaded) -> AsyncIterator[Mapping[str, object]]:
 @asynccontextmanager
 async def build(loaded: Loaded, *, tasks: Tasks) -> AsyncIterator[Application]:
     """Open every plugin, collect what they declare, fold it into plans, freeze. Raises PluginError, SettingsError."""
-    state, announcer = State(), Announcer()
+    names = tuple([plugged.name for plugged in loaded.plugins])
+    state, announcer = State(About(__version__, loaded.settings.environment, names)), Announcer()
     async with AsyncExitStack() as stack:
         stack.push_async_callback(tasks.end)  # what plugins spawn while they close
         try:
@@ -159,6 +169,15 @@ async def _open(stack: AsyncExitStack, loaded: Loaded, state: State, announcer: 
         SERVING.name: [(CORE, state)],
         CHANGES.name: [(CORE, announcer)],
     }
+
+    def implementations(publisher: str, hook: str) -> Mapping[str, Callable[..., object]]:
+        if state.is_declared:
+            raise PluginError(
+                f"plugin {publisher} calls its hook {hook} while requests are served; "
+                "call it once, at start, and keep what it returns."
+            )
+        return loaded.hook(hook)
+
     lifespans = loaded.hook("lifespan")
     for plugged in loaded.plugins:
         plugin = plugged.plugin
@@ -170,6 +189,8 @@ async def _open(stack: AsyncExitStack, loaded: Loaded, state: State, announcer: 
                 uses=getattr(plugin, "uses", ()),
                 provides=getattr(plugin, "provides", ()),
                 providers=plugged.providers,
+                published=specs_of(plugged.published).values() if plugged.published else (),
+                implementations=partial(implementations, plugged.name),
             )
             await _enter(stack, plugged, "lifespan", enter(ports=ports), loaded.settings)
         for key in getattr(plugin, "provides", ()):

@@ -19,7 +19,9 @@ import asyncio
 import json
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from threading import Thread
 from typing import Final, TypeAlias
 
 READ_BYTES: Final = 65_536
@@ -104,7 +106,11 @@ KINDS: Final[Mapping[str, type[Message]]] = {
 
 
 class Channel:
-    """One end. Messages that came before the end of the other side are all handed over before `lost` is called."""
+    """One end. What came before the end of the other side is handed over before `lost` is called.
+
+    A thread reads: uvloop's `add_reader` says nothing of a peer that closes with messages unread (seen in 0.22: the
+    kernel reports an error then, and no end).
+    """
 
     def __init__(
         self,
@@ -113,54 +119,57 @@ class Channel:
         receive: Callable[[Message, Sequence[socket.socket]], None],
         lost: Callable[[], None],
     ) -> None:
-        """Takes over `sock`, one of a socketpair; needs a running loop. `lost` is called once."""
+        """Takes over `sock`, one of a socketpair. Both functions are called in the running loop, `lost` once, and
+        neither after `close`."""
         self._sock = sock
         self._receive = receive
         self._lost = lost
-        self._buffer = b""
-        self._sockets: list[socket.socket] = []
+        self._is_closed = False
         self._loop = asyncio.get_running_loop()
-        sock.setblocking(False)
-        self._loop.add_reader(sock.fileno(), self._read)
+        sock.setblocking(True)
+        Thread(target=self._read, name="channel", daemon=True).start()
 
     def send(self, message: Message, sockets: Sequence[socket.socket] = ()) -> bool:
-        """Send it; False where nobody is there any more to hear it."""
+        """Send it; False where nobody is there any more to hear it. Never waits long: the other side's thread reads."""
         line = json.dumps({"kind": type(message).__name__, **asdict(message)}).encode() + b"\n"
-        if self._sock.fileno() < 0:
-            return False
-        self._sock.setblocking(True)  # both sides read at once whatever comes, so that this never waits long
         try:
             if sockets:
-                sent = socket.send_fds(self._sock, [line], [sock.fileno() for sock in sockets])
-                line = line[sent:]
+                line = line[socket.send_fds(self._sock, [line], [sock.fileno() for sock in sockets]) :]
             self._sock.sendall(line)
         except OSError:
             return False
-        finally:
-            self._sock.setblocking(False)
         return True
 
     def close(self) -> None:
         """Say no more and hear no more."""
-        if self._sock.fileno() >= 0:
-            self._loop.remove_reader(self._sock.fileno())
-            self._sock.close()
+        self._is_closed = True
+        with suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)  # which ends the thread
 
     def _read(self) -> None:
-        try:
-            data, descriptors, _, _ = socket.recv_fds(self._sock, READ_BYTES, MOST_SOCKETS)
-        except BlockingIOError:
-            return
-        except OSError:
-            data, descriptors = b"", []
-        self._sockets += [socket.socket(fileno=descriptor) for descriptor in descriptors]
-        if not data:
-            self.close()
-            self._lost()
-            return
-        *lines, self._buffer = (self._buffer + data).split(b"\n")
-        for line in lines:
-            facts = json.loads(line)
-            message = KINDS[facts.pop("kind")](**facts)
-            taken, self._sockets = (self._sockets, []) if isinstance(message, Serve) else ([], self._sockets)
-            self._receive(message, taken)
+        buffer = b""
+        sockets: list[socket.socket] = []
+        while True:
+            try:
+                data, descriptors, _, _ = socket.recv_fds(self._sock, READ_BYTES, MOST_SOCKETS)
+            except OSError:
+                data, descriptors = b"", []
+            if not data:
+                break
+            sockets += [socket.socket(fileno=descriptor) for descriptor in descriptors]
+            *lines, buffer = (buffer + data).split(b"\n")
+            for line in lines:
+                facts = json.loads(line)
+                message = KINDS[facts.pop("kind")](**facts)
+                taken, sockets = (sockets, []) if isinstance(message, Serve) else ([], sockets)
+                self._call(self._receive, message, taken)
+        self._call(self._lost)
+        self._sock.close()
+
+    def _call(self, function: Callable[..., None], *arguments: object) -> None:
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._unless_closed, function, *arguments)
+
+    def _unless_closed(self, function: Callable[..., None], *arguments: object) -> None:
+        if not self._is_closed:
+            function(*arguments)

@@ -1,7 +1,7 @@
 """How a command reaches a running service: a unix socket for each, `{state_dir}/control/PID.sock`.
 
-One line of JSON each way: `{"do": "reload"}`, then `{"ok": true, "text": "..."}`. Only the user whose service it is
-may connect: the folder is theirs alone (mode 700).
+One line of JSON each way: `{"do": "reload"}` or `{"do": "addresses"}`, then `{"ok": true, "text": "..."}`. Only the
+user whose service it is may connect: the folder is theirs alone (mode 700).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +33,9 @@ class Controlled(Protocol):
 
     async def reload(self) -> str:
         """Returns what came of it; raises StartError where nothing did."""
+
+    def addresses(self) -> Iterable[str]:
+        """Where it listens."""
 
 
 class NoAnswer(StartError):
@@ -98,6 +101,8 @@ async def controlled(service: Controlled, settings: Settings) -> AsyncIterator[N
 
 
 async def _obey(service: Controlled, asked: object) -> Reply:
+    if asked == {"do": "addresses"}:
+        return Reply(True, "\n".join(service.addresses()))
     if asked != {"do": "reload"}:
         return Reply(False, f"there is no such request: {asked!r}")
     try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, overload
 
 import pluggy
 
@@ -28,15 +28,34 @@ _hookspec = pluggy.HookspecMarker(PROJECT)
 _hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
-def hookimpl(function: F) -> F:
-    """Mark a method of a `Plugin` as the implementation of the hook with its name."""
+@overload
+def hookimpl(function: F) -> F: ...
+
+
+@overload
+def hookimpl(*, optionalhook: bool) -> Callable[[F], F]: ...
+
+
+def hookimpl(function: F | None = None, *, optionalhook: bool = False) -> F | Callable[[F], F]:
+    """Mark a method of a `Plugin` as the implementation of the hook with its name.
+
+    `@hookimpl(optionalhook=True)` is for a hook that another plugin publishes: nothing comes of it while that is off.
+    """
+    if function is None:
+        return _hookimpl(optionalhook=optionalhook)
     return _hookimpl(function)
+
+
+def hookspec(function: F) -> F:
+    """Mark a method of a plugin's class `Hooks` as a hook that the plugin publishes: any plugin may implement it, and
+    the publisher asks them with `ports.hook(Hooks.NAME)`."""
+    return _hookspec(function)
 
 
 class Hooks:
     """The hookspecs. The docstring of each is its documentation."""
 
-    @_hookspec
+    @hookspec
     def household(self, run: Run) -> AbstractAsyncContextManager[object]:
         """What lives longer than one worker: the embedded database, shared memory.
 
@@ -45,7 +64,7 @@ class Hooks:
         """
         raise AssertionError
 
-    @_hookspec
+    @hookspec
     def lifespan(self, ports: Ports) -> AbstractAsyncContextManager[None]:
         """What the plugin opens and closes: pools, clients, background tasks.
 
@@ -54,12 +73,12 @@ class Hooks:
         """
         raise AssertionError
 
-    @_hookspec
+    @hookspec
     def routes(self) -> Iterable[Route]:
         """The plugin's own routes. Called after every lifespan was entered."""
         raise AssertionError
 
-    @_hookspec
+    @hookspec
     def steps(self, route: MountedRoute) -> Iterable[Step]:
         """The steps around this route. None means that the plugin costs this route nothing.
 
@@ -68,22 +87,22 @@ class Hooks:
         """
         raise AssertionError
 
-    @_hookspec
+    @hookspec
     def probes(self) -> Iterable[Probe]:
         """Health checks of what the plugin depends on."""
         raise AssertionError
 
-    @_hookspec
+    @hookspec
     def observers(self) -> Iterable[Callable[[Exchange], None]]:
         """Functions that get each `Exchange` after its answer is on the way. Synchronous and quick."""
         raise AssertionError
 
-    @_hookspec
+    @hookspec
     def changes(self) -> Iterable[Callable[[Change], None]]:
         """Functions that get each `Change` after COMMIT and before the writer's answer leaves."""
         raise AssertionError
 
-    @_hookspec
+    @hookspec
     def commands(self, group: click.Group) -> None:
         """Add subcommands to the command line: `group.add_command(...)`."""
         raise AssertionError

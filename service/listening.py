@@ -13,7 +13,7 @@ import ssl
 import stat
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -47,6 +47,9 @@ class Address:
     host: str = ""
     port: int = 0
     path: Path | None = None
+
+    def __str__(self) -> str:
+        return str(self.path.absolute()) if self.path is not None else f"port {self.port} on {self.host}"
 
 
 def addresses(service: ServiceSettings, folder: Path) -> Mapping[str, Address]:
@@ -173,6 +176,14 @@ class Listeners:
     @property
     def names(self) -> list[str]:
         return list(self._open)
+
+    @property
+    def addresses(self) -> list[Address]:
+        """Where they are, with the port that each has been given."""
+        return [
+            address if address.path is not None else replace(address, port=sock.getsockname()[1])
+            for address, sock in self._open.values()
+        ]
 
     @property
     def sockets(self) -> list[socket.socket]:

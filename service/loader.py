@@ -21,6 +21,7 @@ from service.registering import register
 from service.run import Run
 from service.settings import Instance, PluginSettings, Settings, nearest, toml, toml_key
 from service.sources import Source, find_sources
+from service.specs import SPECS, Published, Specs, arguments, specs_of
 from service.wiring import Providers, order_steps, wire
 
 
@@ -33,6 +34,8 @@ class Plugged:
     plugin: object
     run: Run
     route_model: type[PluginSettings] | None
+    published: type | None
+    """The class with the hooks that it publishes."""
     providers: Providers
 
 
@@ -91,8 +94,6 @@ def load(
         sources[name] = Source(name, "at hand", partial(_itself, at_hand))
     made: dict[str, Plugged] = {}
     failed: dict[str, Source | None] = {}
-    manager = pluggy.PluginManager(PROJECT)
-    manager.add_hookspecs(Hooks)
     for instance in settings.instances:
         source = _source_of(instance, sources, settings)
         if not (instance.enabled or with_off):
@@ -103,11 +104,12 @@ def load(
             household=(household or {}).get(instance.name),
             fault=partial(settings.fault_in, instance.name),
         )
-        plugged = _plug(instance, source, own_run, manager, settings) if source else None
+        plugged = _plug(instance, source, own_run, settings) if source else None
         if plugged is not None:
             made[instance.name] = plugged
         elif instance.enabled:
             failed[instance.name] = source
+    manager = _register(made, failed, sources, settings)
     settings.check_unique({name: plugged.source.name for name, plugged in made.items()})
     plugins = {name: plugged.plugin for name, plugged in made.items()}
     wired = wire(plugins, settings, sources, failed=failed)
@@ -142,15 +144,50 @@ def _source_of(instance: Instance, sources: Mapping[str, Source], settings: Sett
     return source
 
 
-def _plug(
-    instance: Instance, source: Source, run: Run, manager: pluggy.PluginManager, settings: Settings
-) -> Plugged | None:
-    """Import, bind, make and register one instance; None where that left a fault, or where it is off."""
+def _register(
+    made: dict[str, Plugged], failed: dict[str, Source | None], sources: Mapping[str, Source], settings: Settings
+) -> pluggy.PluginManager:
+    """Everyone's hooks in one manager: first those that plugins publish, then all implementations. What leaves a fault
+    moves from `made` to `failed`."""
+    manager = pluggy.PluginManager(PROJECT)
+    manager.add_hookspecs(Hooks)
+    published = Published(manager)
+    for name, plugged in made.items():
+        if plugged.published is not None:
+            _refuse(settings, name, *published.add(name, plugged.published))
 
-    def refuse(*faults: str) -> None:
-        for fault in faults:
-            settings.fault(("plugins", instance.name), fault, fix="enabled = false")
+    def publisher(hook: str) -> str | None:
+        return next((name for name, source in sources.items() if hook in (_publishes(source) or ())), None)
 
+    missed = [_publishes(source) if source else None for source in failed.values()]
+    known = {**SPECS, **published.specs, **{hook: names for specs in missed for hook, names in (specs or {}).items()}}
+    for name, plugged in list(made.items()):
+        if faults := register(
+            name, plugged.plugin, manager, known=known, publisher=None if None in missed else publisher
+        ):
+            _refuse(settings, name, *faults)
+            failed[name] = made.pop(name).source
+    return manager
+
+
+def _publishes(source: Source) -> Specs | None:
+    """The hooks that a plugin would publish, None where that cannot be told. Only ever on the way to a fault: it
+    imports what is off."""
+    try:
+        hooks = getattr(source.load(), "Hooks", None)
+    except (Exception, SystemExit):
+        return None
+    return {name: arguments(spec) for name, spec in specs_of(hooks).items()} if inspect.isclass(hooks) else {}
+
+
+def _refuse(settings: Settings, instance: str, *faults: str) -> None:
+    for fault in faults:
+        settings.fault(("plugins", instance), fault, fix="enabled = false")
+
+
+def _plug(instance: Instance, source: Source, run: Run, settings: Settings) -> Plugged | None:
+    """Import, bind and make one instance; None where that left a fault, or where it is off."""
+    refuse = partial(_refuse, settings, instance.name)
     try:
         module = source.load()
     except (Exception, SystemExit) as error:
@@ -173,15 +210,14 @@ def _plug(
     except (Exception, SystemExit) as error:
         refuse(f"the plugin cannot be made: {explain(error)}")
         return None
-    if faults := register(instance.name, plugin, manager):
-        refuse(*faults)
-        return None
-    return Plugged(instance.name, source, plugin, run, route_model, {})
+    return Plugged(instance.name, source, plugin, run, route_model, getattr(module, "Hooks", None), {})
 
 
 def _wrong_module(module: ModuleType) -> str | None:
     if not inspect.isclass(getattr(module, "Plugin", None)):
         return "no class called Plugin"
+    if not inspect.isclass(getattr(module, "Hooks", Hooks)):
+        return "a Hooks that is no class"
     for name in ("Settings", "RouteSettings"):
         model = getattr(module, name, PluginSettings)
         if not (inspect.isclass(model) and issubclass(model, PluginSettings)):

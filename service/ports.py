@@ -6,10 +6,11 @@ find it or take every one of it. Keys are declared here so that provider and use
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast
 
 from service.errors import PluginError
 from service.events import Change
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
     from service.parts import MountedRoute, Probe
 
 T = TypeVar("T")
+P = ParamSpec("P")
+R = TypeVar("R")
+
+Implementations = Callable[[str], Mapping[str, Callable[..., object]]]
+"""Who implements a hook, by instance name; each is called with the hook's arguments by name."""
 
 CORE = "service"
 """Whose ports need not be listed: the core's own."""
@@ -35,7 +41,7 @@ class PortKey(Generic[T]):
 class Ports:
     """The ports as one plugin sees them; given to its `lifespan` hook."""
 
-    __slots__ = ("_owner", "_providers", "_provides", "_requires", "_shelf", "_uses")
+    __slots__ = ("_implementations", "_owner", "_providers", "_provides", "_published", "_requires", "_shelf", "_uses")
 
     def __init__(
         self,
@@ -46,15 +52,20 @@ class Ports:
         uses: Iterable[PortKey[Any]] = (),
         provides: Iterable[PortKey[Any]] = (),
         providers: Mapping[str, Sequence[str]] | None = None,
+        published: Iterable[Callable[..., object]] = (),
+        implementations: Implementations | None = None,
     ) -> None:
         """`shelf` is shared by all plugins: by port name, who provided what. `providers` says whose port `owner` gets
-        where that was decided; a port that it does not list comes from the core."""
+        where that was decided; a port that it does not list comes from the core. `published` are the hookspecs of
+        `owner`."""
         self._owner = owner
         self._shelf = shelf
         self._requires = frozenset(requires)
         self._uses = frozenset(uses)
         self._provides = frozenset(provides)
         self._providers = providers or {}
+        self._published = tuple(published)
+        self._implementations = implementations or (lambda hook: {})
 
     def need(self, key: PortKey[T]) -> T:
         """The port. Raises PluginError if nobody provides it or the plugin does not list it in `requires`."""
@@ -88,6 +99,27 @@ class Ports:
             raise PluginError(f"plugin {self._owner} provides the port {key.name} twice; provide it once.")
         offers.append((self._owner, port))
 
+    def hook(self, spec: Callable[Concatenate[Any, P], R]) -> Callable[P, dict[str, R]]:
+        """A hook of the plugin's own class `Hooks`, as a function: it asks every plugin that implements the hook and
+        returns what each returned, by instance name, in opening order.
+
+        Call it while the application is built: in a lifespan, where those who implement it need not be open yet, or in
+        another hook, where they are. It raises PluginError for what fails, and once the service serves.
+        """
+        name = getattr(spec, "__name__", repr(spec))
+        if spec not in self._published:
+            raise PluginError(
+                f"plugin {self._owner} takes the hook {name}, which it does not publish; "
+                f"write @hookspec and def {name} in its class Hooks."
+            )
+        signature = inspect.signature(spec)
+
+        def ask(*args: P.args, **kwargs: P.kwargs) -> dict[str, R]:
+            given = dict([*signature.bind(None, *args, **kwargs).arguments.items()][1:])
+            return {plugin: cast(R, call(**given)) for plugin, call in self._implementations(name).items()}
+
+        return ask
+
     def _offers(self, key: PortKey[T], listed: frozenset[PortKey[Any]], attribute: str) -> list[T]:
         offers = self._shelf.get(key.name, [])
         if key in listed:
@@ -104,8 +136,24 @@ class Ports:
 # --- the application itself, provided by the core
 
 
+@dataclass(frozen=True, slots=True)
+class About:
+    """What runs here, to be shown. Nothing is decided on it: what a plugin may depend on is in `Run`, as `strict`."""
+
+    version: str
+    """Pegboard's own."""
+    environment: str
+    """The name of the environment whose settings apply."""
+    plugins: tuple[str, ...]
+    """Instance names of those that are on, in the order in which they were opened."""
+
+
 class Serving(Protocol):
     """What the core tells plugins of the application that they are part of."""
+
+    @property
+    def about(self) -> About:
+        """What runs here."""
 
     @property
     def draining(self) -> bool:

@@ -8,6 +8,7 @@ from typing import Final
 
 from aiohttp.web import HTTPException, Request, RequestPayloadError
 
+from service.accept import prefers
 from service.answers import FRAMING, JSON, PROBLEM_JSON, Answer
 from service.errors import (
     Conflict,
@@ -56,7 +57,7 @@ class Shield:
         if isinstance(refusal, Answer):
             return refusal
         request_id, now_s = request[REQUEST_ID], self._clock.now()
-        if prefers_problem(request.headers.get("Accept", "")):
+        if prefers(request.headers.get("Accept", ""), PROBLEM_JSON, over=JSON):
             body, content_type = problem_body(refusal, request_id=request_id, now_s=now_s), PROBLEM_JSON
         else:
             body, content_type = error_body(refusal, request_id=request_id, now_s=now_s), JSON
@@ -66,32 +67,6 @@ class Shield:
         if refusal.status == InternalError.status or isinstance(error, TimeoutError):
             answer.failure = error
         return answer
-
-
-def prefers_problem(accept: str) -> bool:
-    """True if the Accept header ranks `application/problem+json` above `application/json` (RFC 9110, 12.5.1).
-
-    Only a client that names problem+json can prefer it. One that ranks both alike gets the usual form, unless it
-    means the usual one by a wildcard alone.
-    """
-    accept = accept.lower()
-    if PROBLEM_JSON not in accept:
-        return False
-    weights: dict[str, float] = {}
-    for item in accept.split(","):
-        media_type, *parameters = (piece.strip() for piece in item.split(";"))
-        weights[media_type] = next((_weight(text) for text in parameters if text.startswith("q=")), 1.0)
-    problem = weights.get(PROBLEM_JSON, 0.0)
-    if JSON in weights:
-        return problem > weights[JSON]
-    return problem > 0.0 and problem >= weights.get("application/*", weights.get("*/*", 0.0))
-
-
-def _weight(parameter: str) -> float:
-    try:
-        return float(parameter[2:])
-    except ValueError:
-        return 0.0
 
 
 _KNOWN: Final = frozenset(HTTPStatus)

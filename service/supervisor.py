@@ -129,6 +129,10 @@ class Supervisor:
             self._tell(logging.INFO, sentence)
             return sentence
 
+    def addresses(self) -> list[str]:
+        """Where it listens."""
+        return [str(address) for address in self._listeners.addresses]
+
     # --- generations
 
     async def _start(self, settings: Settings) -> Started:

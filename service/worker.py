@@ -122,7 +122,7 @@ class Worker:
         self._started: asyncio.Future[Mapping[str, object]] = loop.create_future()
         self._listeners: asyncio.Future[Mapping[str, socket.socket]] = loop.create_future()
         self._channel = Channel(sock, receive=self._receive, lost=self._lost)
-        loop.add_signal_handler(signal.SIGTERM, lambda: self._stop.ask(drain=True))
+        loop.add_signal_handler(signal.SIGTERM, lambda: self._end(drain=True))
 
     @classmethod
     async def live(cls, chosen: Chosen, sock: socket.socket) -> int:
@@ -158,11 +158,13 @@ class Worker:
             self._channel.send(description(application, self._notes))
             if self._stop.asked.is_set():
                 return  # a plugin has kept quiet about it while it opened
-            sockets = await self._listeners
-            self._is_serving = True
-            settle_memory()
-            listeners = [Listener(sock, application.front(name), tls) for name, sock in sockets.items()]
-            with self._stop.patient():
+            with self._stop.patient():  # from here on clients may wait in the queue
+                sockets = await self._listeners
+                if not sockets:
+                    return  # told to end
+                self._is_serving = True
+                settle_memory()
+                listeners = [Listener(sock, application.front(name), tls) for name, sock in sockets.items()]
                 await serve(application, listeners, self._stop)
 
     def _load(self, household: Mapping[str, object]) -> Loaded:
@@ -189,22 +191,28 @@ class Worker:
             case Start():
                 self._started.set_result(message.household)
             case Serve():
-                self._listeners.set_result(dict(zip(message.listeners, sockets, strict=True)))
+                if not self._listeners.done():
+                    self._listeners.set_result(dict(zip(message.listeners, sockets, strict=True)))
             case Retire():
-                self._stop.ask(retire_within_s=message.within_s)
+                self._end(retire_within_s=message.within_s)
             case End():
-                self._stop.ask(drain=message.drain)
+                self._end(drain=message.drain)
             case Record():
                 log.log(message.level, "%s", message.sentence)
             case _:
                 raise AssertionError(message)
+
+    def _end(self, *, drain: bool = False, retire_within_s: float | None = None) -> None:
+        self._stop.ask(drain=drain, retire_within_s=retire_within_s)
+        if not self._listeners.done():
+            self._listeners.set_result({})  # there is nothing to serve on any more
 
     def _lost(self) -> None:
         """The supervisor has gone, so nobody would ever end this process."""
         if not self._stop.asked.is_set():
             if self._is_serving:
                 log.error("The supervisor has gone: this worker finishes what runs and ends.")
-            self._stop.ask()
+            self._end()
 
 
 def settle_memory() -> None:

@@ -14,10 +14,9 @@ import pytest_asyncio
 from plugins.database.demo import make_demo
 
 if TYPE_CHECKING:
-    from service.testing.postgres import PostgresServer
-    from service.testing.service import MakeService, Service
+    from service.testing import MakeService, PostgresServer, Service
 
-pytest_plugins = ["service.testing.postgres", "service.testing.service"]
+pytest_plugins = ["service.testing"]
 
 SHIPPED = Path(__file__).parents[1] / "config.toml"
 

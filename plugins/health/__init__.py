@@ -91,6 +91,9 @@ class Plugin:
                     check = partial(probe_url, session, dependency.url, expect=frozenset(dependency.expect))
                     timeout_s = dependency.timeout.seconds
                     self._probes.append(Probe(name, check, timeout_s=timeout_s, critical=dependency.critical))
+            if not self._run.serves:  # nobody asks, and whoever looks may run the probes
+                yield
+                return
             watching = self._run.spawn(self._watch.run(self._serving), name="health")
             try:
                 yield

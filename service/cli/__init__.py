@@ -1,4 +1,4 @@
-"""The command `pegboard`, a command a file: run, check, config, plugins, routes, init.
+"""The command `pegboard`, a command a file: run, reload, check, config, plugin, plugins, routes, doctor, init.
 
 `group.py` finds the command, those of plugins too; `options.py` is what all that read config.toml share;
 `exits.py` says which exit code means what. `python -m service` is the same command.

@@ -1,7 +1,7 @@
 """How a command ends: one sentence on standard error, and an exit code.
 
     0    done; a service that was asked to end and has ended
-    1    what was asked of a running service was refused: a reload that would not start
+    1    `reload` was refused: what would have served could not start; `doctor` has found something that fails
     2    the command line is wrong: an unknown command or option
     69   the address cannot be listened on, or what a plugin needs does not answer: later it may
     70   a fault of Pegboard's own, the only one with a traceback

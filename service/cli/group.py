@@ -20,8 +20,10 @@ COMMANDS: Final = {
     "reload": "service.cli.reload:reload",
     "check": "service.cli.check:check",
     "config": "service.cli.config:config",
+    "plugin": "service.cli.plugin:plugin",
     "plugins": "service.cli.plugins:plugins",
     "routes": "service.cli.routes:routes",
+    "doctor": "service.cli.doctor:doctor",
     "init": "service.cli.init:init",
 }
 

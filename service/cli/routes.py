@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
-import os
-import sys
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 import click
 import uvloop
 from rich.text import Text
 
-from service.app import build, household
 from service.chosen import Chosen
+from service.cli.looking import opened, stdout_kept_clean
 from service.cli.options import json_option, reads_config
 from service.cli.printing import console, print_json, print_table
 from service.loader import Loaded
 from service.pipeline import Plan
-from service.run import Tasks
 from service.table import UNMATCHED
 
 HANDLER = "handler"
@@ -81,13 +76,8 @@ def routes(chosen: Chosen, *, steps: bool, as_json: bool) -> None:
 
 
 async def _rows(chosen: Chosen) -> list[RouteRow]:
-    tasks = Tasks()
-    loaded = chosen.load(tasks=tasks)
-    async with household(loaded) as yielded:
-        if yielded:
-            loaded = chosen.load(tasks=tasks, household=yielded)
-        async with build(loaded, tasks=tasks) as application:
-            return [_row(plan, application.loaded) for plan in application.plans]
+    async with opened(chosen) as application:
+        return [_row(plan, application.loaded) for plan in application.plans]
 
 
 def _row(plan: Plan, loaded: Loaded) -> RouteRow:
@@ -141,17 +131,3 @@ def _print_steps(row: RouteRow) -> None:
         slot = "" if step.slot == HANDLER else step.slot
         by = f" ({step.plugin})" if step.plugin else ""
         out.print(Text(f"  {slot:<9}  {step.kind:<7}  {step.function}{by}"))
-
-
-@contextlib.contextmanager
-def stdout_kept_clean() -> Iterator[None]:
-    """What plugins write to standard output while they are open goes to standard error: ours may be read as JSON."""
-    sys.stdout.flush()
-    kept = os.dup(1)
-    os.dup2(2, 1)
-    try:
-        yield
-    finally:
-        sys.stdout.flush()
-        os.dup2(kept, 1)
-        os.close(kept)

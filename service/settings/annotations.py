@@ -77,6 +77,27 @@ def model_of(annotation: object) -> type[BaseModel] | None:
     return None
 
 
+def entry_model_of(annotation: object) -> type[BaseModel] | None:
+    """The model behind each entry of a table whose keys are the operator's."""
+    for option in options(annotation):
+        origin = get_origin(option)
+        if isinstance(origin, type) and issubclass(origin, Mapping):
+            return model_of(get_args(option)[1])
+    return None
+
+
+def every_field(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Every setting by its dotted key, those in nested tables too; NAME stands for a key of the operator's."""
+    for key, name in field_names(model).items():
+        field = model.model_fields[name]
+        if (nested := model_of(field.annotation)) is not None:
+            yield from every_field(nested, f"{prefix}{key}.")
+            continue
+        yield f"{prefix}{key}", field
+        if (entry := entry_model_of(field.annotation)) is not None:
+            yield from every_field(entry, f"{prefix}{key}.NAME.")
+
+
 def field_names(model: type[BaseModel]) -> dict[str, str]:
     """Key in TOML (the alias, where a field has one) to name of the field."""
     return {field.alias or name: name for name, field in model.model_fields.items()}

@@ -17,8 +17,8 @@ from aiohttp import web
 import plugins as own_plugins
 from service.api import Answer, Change, Check, Exchange, Finish, MountedRoute, Release, Route, Slot, Wrap, hookimpl
 from service.hooks import PROJECT, Hooks
-from service.loader import Loaded
-from service.registering import SPECS
+from service.specs import SPECS
+from service.testing.unhooked import unhooked
 
 TESTS = Path(__file__).parents[1]
 BUILT_IN = sorted(module.name for module in pkgutil.iter_modules(own_plugins.__path__))
@@ -65,7 +65,7 @@ class Everything:
 
 @pytest.mark.filterwarnings("default")
 async def test_pluggy_is_not_called_while_requests_are_served(
-    make_service: Any, make_database: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+    make_service: Any, make_database: Callable[[str], str]
 ) -> None:
     tables: dict[str, Any] = {"everything": {"enabled": True}}
     for name in BUILT_IN:
@@ -79,34 +79,16 @@ async def test_pluggy_is_not_called_while_requests_are_served(
             "DATABASE_URL": make_database("CREATE TABLE things (id int PRIMARY KEY); INSERT INTO things VALUES (1)")
         },
     )
-    called: list[str] = []
-
-    def forbidden(what: str) -> Callable[..., None]:
-        def refuse(*arguments: object, **named: object) -> None:
-            called.append(what)
-            raise AssertionError(f"{what} while a request is served")
-
-        return refuse
-
-    loaded = service.application.loaded
-    monkeypatch.setattr(pluggy.HookCaller, "__call__", forbidden("a hook call"))
-    monkeypatch.setattr(pluggy.HookCaller, "get_hookimpls", forbidden("a look-up of hooks"))
-    monkeypatch.setattr(loaded.manager, "_hookexec", forbidden("pluggy's loop"))
-    monkeypatch.setattr(Loaded, "hook", forbidden("our way to hooks"))
-    for plugged in loaded.plugins:  # whatever way there may be: no implementation runs
-        for name in SPECS:
-            if hasattr(getattr(plugged.plugin, name, None), f"{PROJECT}_impl"):
-                monkeypatch.setattr(plugged.plugin, name, forbidden(f"{plugged.name}.{name}"))
-
     asked = {}
-    for route in service.application.state.routes:
-        path = route.path.replace("{id}", "1")
-        for method in (route.method, "OPTIONS", "DELETE"):
-            response = await service.client.request(method, path)
-            await response.read()
-            asked[method, path] = response.status
-    for path in ("/nowhere", "/api/v1/things/404", "/api/v1/things?nonsense=1"):
-        asked["GET", path] = (await service.client.get(path)).status
+    with unhooked(service) as called:
+        for route in service.application.state.routes:
+            path = route.path.replace("{id}", "1")
+            for method in (route.method, "OPTIONS", "DELETE"):
+                response = await service.client.request(method, path)
+                await response.read()
+                asked[method, path] = response.status
+        for path in ("/nowhere", "/api/v1/things/404", "/api/v1/things?nonsense=1"):
+            asked["GET", path] = (await service.client.get(path)).status
     assert asked["GET", "/api/v1/things"] == 200
     assert asked["GET", "/api/v1/things/1"] == 200
     assert asked["GET", "/health"] in (200, 503)
@@ -115,7 +97,6 @@ async def test_pluggy_is_not_called_while_requests_are_served(
     assert asked["DELETE", "/plain"] == 405
     assert asked["GET", "/nowhere"] == 404
     assert called == []
-    monkeypatch.undo()
 
 
 # --- what registering.py and loader.py rely on

@@ -8,13 +8,16 @@ import re
 import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from plugins import home
 from plugins.logs.redaction import Redaction
 from plugins.logs.tokens import compile_format
 from service import cli
 from service.cli import exits
+from service.cli.machine import Level
 from service.errors import EX_CONFIG
 from service.settings import Limits, Timeouts
 from service.testing.postgres import PostgresServer
@@ -90,6 +93,29 @@ def test_bounds_are_all_there_with_their_defaults(rows: Rows) -> None:
         for name, field in model.model_fields.items()
     }
     assert {row[0]: row[1] for row in rows(PAGE, "tested: bounds")} == bounds
+
+
+def test_doctor_looks_at_what_the_guide_shows(
+    blocks: Blocks,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    make_database: Callable[[str], str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DATABASE_URL", make_database("CREATE TABLE things (id int PRIMARY KEY)"))
+    Path("config.toml").write_text(WITH_DATABASE)
+    assert cli.main(["doctor", "--json", "--set", "service.port=0"]) == 0
+    there = [finding["what"] for finding in json.loads(capfd.readouterr().out)["findings"]]
+    shown = [line.split() for line in blocks(PAGE, "tested: doctor")[0].splitlines()[1:]]
+    assert [line[1] for line in shown] == there
+    assert {line[0] for line in shown} < set(Level)
+
+
+def test_doors_of_the_home_page_are_those_of_its_settings(rows: Rows) -> None:
+    told = {(json.loads(door), strict) for door, strict, _ in rows(PAGE, "tested: home")}
+    assert told == {("api", "on"), ("api", "off"), ("operator", "either")}
+    assert set(get_args(home.Settings.model_fields["door"].annotation)) == {door for door, _ in told}
 
 
 def test_messages_of_a_failed_start_are_those_of_the_table(

@@ -21,7 +21,7 @@ from service.errors import (
     Unavailable,
 )
 from service.keys import REQUEST_ID
-from service.shield import Shield, prefers_problem
+from service.shield import Shield
 
 JSON, PROBLEM = "application/json", "application/problem+json"
 
@@ -65,36 +65,6 @@ def test_shield_gives_problem_json_to_a_client_that_prefers_it() -> None:
     problem = orjson.loads(answer.body)
     assert (problem["status"], problem["title"], problem["detail"]) == (503, "Service Unavailable", "Later.")
     assert (problem["code"], problem["requestId"]) == ("SERVICE_UNAVAILABLE", "req_12345678")
-
-
-@pytest.mark.parametrize(
-    ("accept", "preferred"),
-    [
-        (PROBLEM, True),
-        ("Application/Problem+JSON", True),
-        (f"{PROBLEM}, {JSON};q=0.9", True),
-        (f"{JSON};q=0.5, {PROBLEM};q=0.6", True),
-        (f"{PROBLEM}, */*", True),
-        (f"{PROBLEM};charset=utf-8 ; q=1.0", True),
-        (f"{PROBLEM};q=0.1", True),
-        ("", False),
-        ("*/*", False),
-        ("application/*", False),
-        (JSON, False),
-        (f"{JSON}, {PROBLEM}", False),
-        (f"{PROBLEM}, {JSON}", False),
-        (f"{PROBLEM};q=0.5, {JSON}", False),
-        (f"{PROBLEM};q=0.5, */*", False),
-        (f"{PROBLEM};q=0.5, application/*;q=0.6, */*;q=0.1", False),
-        (f"{PROBLEM};q=0", False),
-        (f"{PROBLEM};q=0, */*;q=0", False),
-        (f"{PROBLEM};q=much", False),
-        (f"{PROBLEM};q=nan", False),
-        (";;;,,,q=", False),
-    ],
-)
-def test_problem_json_is_preferred_only_where_it_is_ranked_above(accept: str, preferred: bool) -> None:
-    assert prefers_problem(accept) is preferred
 
 
 class Teapot(web.HTTPException):

@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
-COMMANDS = ("", "run", "check", "config", "config show", "config diff", "config schema", "plugins", "routes", "init")
+COMMANDS = (
+    *("", "run", "check", "config", "config show", "config diff", "config schema"),
+    *("plugin", "plugin new", "plugins", "routes", "doctor", "init"),
+)
 
 TABLES = "CREATE TABLE users (id int PRIMARY KEY, password_hash text, created_at timestamptz NOT NULL DEFAULT now());"
 TABLES += "CREATE TABLE orders (id int PRIMARY KEY, user_id int REFERENCES users);"

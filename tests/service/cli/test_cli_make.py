@@ -36,10 +36,14 @@ def script(path: Path, text: str) -> Path:
     return path
 
 
+def environ() -> dict[str, str]:
+    """The variables without what `make test` has told this process."""
+    return {name: text for name, text in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+
+
 def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environ = {name: text for name, text in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
     return subprocess.run(
-        ["make", *arguments], cwd=folder, env=environ, capture_output=True, text=True, timeout=60, check=False
+        ["make", *arguments], cwd=folder, env=environ(), capture_output=True, text=True, timeout=60, check=False
     )
 
 
@@ -82,7 +86,7 @@ def test_interrupted_run_leaves_no_process_and_no_noise(clone: Path) -> None:
             "import fcntl, os, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
             "os.execvp('make', ['make', 'run'])"
         )
-    process = subprocess.Popen(command, cwd=clone, stdin=theirs, stdout=theirs, stderr=theirs)
+    process = subprocess.Popen(command, cwd=clone, env=environ(), stdin=theirs, stdout=theirs, stderr=theirs)
     try:
         os.close(theirs)
         shown = b""

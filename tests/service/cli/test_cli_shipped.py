@@ -45,6 +45,8 @@ hidden = ["password_hash"]
 
 [plugins.health]
 enabled = true
+[plugins.home]
+enabled = true
 [plugins.logs]
 enabled = true
 format = "json"
@@ -108,8 +110,15 @@ def test_what_is_commented_out_has_its_default(cli: Any) -> None:
     for path, value in live.items():
         if path.rpartition(".")[2] in examples and ".table." in path:
             continue
-        if path.startswith(("plugins.health.http", "service.listen", "service.tls", "service.operator")):
-            continue  # no default
+        without_default = (
+            "plugins.health.http",
+            "plugins.home.url",
+            "service.listen",
+            "service.tls",
+            "service.operator",
+        )
+        if path.startswith(without_default):
+            continue
         if path.endswith("users.limit"):
             assert value == "10"
             continue

@@ -33,7 +33,7 @@ from service.api import (
     hookimpl,
 )
 from service.errors import SettingsError
-from service.registering import SPECS
+from service.specs import SPECS
 
 
 def ok(request: web.Request) -> Answer:

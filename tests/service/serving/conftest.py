@@ -162,7 +162,10 @@ class Running:
     def workers(self) -> set[int]:
         """Every worker that there is, whether or not it serves."""
         pid = self.process.pid
-        return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+        try:
+            return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+        except FileNotFoundError:
+            return set()  # it has ended
 
     async def command(self, *words: str) -> tuple[int | None, str]:
         """Another command of ours in the same folder: its exit code and all that it prints."""

@@ -19,7 +19,7 @@ class Everything(PluginSettings):
     ratio: float = 0.0
     on: bool = False
     names: tuple[str, ...] = ()
-    counts: dict[str, int] = {}  # noqa: RUF012 - a model's field
+    counts: dict[str, int] = {}
     wait: Duration = Duration("1s")
     either: int | str = 0
     maybe: bool | None = None

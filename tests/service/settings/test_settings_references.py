@@ -23,7 +23,7 @@ class Model(PluginSettings):
     names: tuple[str, ...] = ()
     inner: Inner | None = None
     inners: tuple[Inner, ...] = ()
-    headers: dict[str, str] = {}  # noqa: RUF012 - a model's field
+    headers: dict[str, str] = {}
     secret: Secret | None = None
     output: dict[str, str] | None = None
 
