@@ -23,6 +23,7 @@ from service.errors import SettingsError, StartError
 from service.listening import ListenError, addresses, bind, listen
 from service.loader import Loaded
 from service.parts import Probe
+from service.protocol import SPARE_FILES
 from service.settings import Settings
 
 FAILED: Final = 1
@@ -90,10 +91,9 @@ def settings_of(loaded: Loaded) -> Finding:
 
 
 def files_wanted(settings: Settings) -> int:
-    """How many files a worker would like to open: one for each connection, and what else it has open."""
-    connections: int = getattr(settings.service.limits, "connections", 0)
+    """How many files a worker would have open with all the connections that it may have, and what else it opens."""
     listeners = addresses(settings.service, settings.config_path.parent)
-    return max(machine.FILES_FLOOR, connections * len(listeners) + machine.FILES_SPARE)
+    return settings.service.limits.connections * len(listeners) + SPARE_FILES
 
 
 def listeners_of(settings: Settings) -> Iterator[Finding]:

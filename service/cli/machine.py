@@ -33,12 +33,6 @@ DISTRIBUTION: Final = "pegboard"
 OPENSSL_FLOOR: Final = (3, 0)
 """The first OpenSSL that is newer than those without fixes: 1.1.1 ended in September 2023 (openssl-library.org)."""
 
-FILES_FLOOR: Final = 1_024
-"""Open files with which a small service is at ease: each connection is one (chosen)."""
-
-FILES_SPARE: Final = 128
-"""Open files that are no connection of a client: pools, logs, listening sockets (chosen)."""
-
 DISK_LOW_BYTES: Final = 2**30
 DISK_FULL_BYTES: Final = 64 * 2**20
 """Free space that is soon used up, and with which a database cannot write (chosen)."""

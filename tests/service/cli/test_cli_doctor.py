@@ -147,12 +147,13 @@ def test_clock_before_our_own_code_fails(monkeypatch: pytest.MonkeyPatch) -> Non
         assert machine.clock(written_at, after_s=written_at).level is level
 
 
-def test_few_open_files_are_a_warning(cli: Any) -> None:
-    cli.write("config.toml", WELL)
-    cli.command = ("sh", "-c", 'ulimit -n 200; exec "$@"', "-", *cli.command)
+def test_fewer_open_files_than_the_limits_allow_connections_are_a_warning(cli: Any) -> None:
+    cli.write("config.toml", WELL + "[service.limits]\nconnections = 300\n[service.operator]\nport = 0\n")
+    cli.command = ("sh", "-c", 'ulimit -n 700; exec "$@"', "-", *cli.command)
     level, text = found(cli("doctor", "--json"))["files"]
     assert level == "warn"
-    assert text.startswith(f"200 may be open, and {machine.FILES_FLOOR:,} are wanted: ulimit -n")
+    assert text.startswith("700 may be open, and 728 are wanted: ulimit -n 728")
+    assert found(cli("doctor", "--json", "--set", "service.limits.connections=200"))["files"][0] == "ok"
 
 
 def test_open_files_without_a_limit_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
