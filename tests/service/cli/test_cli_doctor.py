@@ -116,12 +116,13 @@ def test_package_below_its_floor_fails_with_the_line_to_write(cli: Any) -> None:
         ({"one": "2.1", "two": "0.9"}, Level.WARN, "two 0.9 is too old; write: pip install 'two>=1'"),
         ({"one": "2.9rc1", "two": "1"}, Level.OK, "2, each of a version that"),
         ({"one": "2.1"}, Level.OK, "1, each of a version that"),
+        ({"one": "2.1", "four": "0.1"}, Level.OK, "1, each of a version that"),
     ],
 )
 def test_packages_are_compared_with_what_the_distribution_asks_for(
     installed: Mapping[str, str], level: Level, text: str
 ) -> None:
-    asked = ["one<3,>=2.1", 'two>=1; extra == "more"', 'three; python_version < "3"']
+    asked = ["one<3,>=2.1", 'two>=1; extra == "more"', 'three; python_version < "3"', 'four>=1; extra == "test"']
     (finding,) = machine.packages(asked, installed.get)
     assert finding.level is level
     assert finding.text.startswith(text)
