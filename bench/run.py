@@ -2,6 +2,7 @@
 
     a bare aiohttp handler         against a Pegboard route that does nothing, with the plugins on and off
     the same SQL in bare asyncpg   against an item, a page of 20 and a page of 1,000
+    one worker                     against two, and reloads under load
 
 The servers run on one processor, load and PostgreSQL on another. Short rounds are interleaved, so that a slow moment
 of the machine hits all cases alike; what is printed are medians of per-round figures. Absolute numbers are of this
@@ -30,6 +31,7 @@ ROOT = BENCH.parent
 sys.path[0] = str(ROOT)
 
 from bench.load import Measured, run_load  # noqa: E402
+from bench.operating import Operated, operate  # noqa: E402
 from bench.recording import record_statements  # noqa: E402
 from service.testing.postgres import PostgresServer  # noqa: E402
 
@@ -42,7 +44,7 @@ PATHS = {
     "page of 20": "/api/v1/users?limit=20",
     "page of 1,000": "/api/v1/users?limit=1000",
 }
-PLUGINS = ("database", "resources", "health", "logs")
+PLUGINS = ("database", "resources", "health", "home", "logs")
 
 
 @dataclass
@@ -89,7 +91,8 @@ def main() -> int:
         for number in range(rounds):
             for case in cases if number % 2 == 0 else reversed(cases):
                 case.rounds.append(measure(case, seconds))
-        return report(cases, started, rounds, seconds)
+        operated = operate(lambda workers: start_workers(stack, home, workers), ROOT / "config.toml", rounds=rounds)
+        return report(cases, started, operated, rounds, seconds)
 
 
 # --- setting up
@@ -146,6 +149,15 @@ def start_servers(
         cases.append(Case(bare_name, "-", f"http://127.0.0.1:{bare_port}/sql/{slug}", bare.pid))
         cases.append(Case(name, all_on, f"http://127.0.0.1:{on_port}{path}", on_pid, bare_name))
     return cases, {"start_s": start_s, "worker": on_pid, "supervisor": on.pid}
+
+
+def start_workers(stack: ExitStack, home: Path, workers: int) -> tuple[str, int]:
+    """The service without plugins on every processor: the URL of a route that does nothing, and the supervisor."""
+    port = free_port()
+    off = [f"plugins.{name}.enabled=false" for name in PLUGINS]
+    service = start(stack, serve(port, [f"service.workers={workers}", *off]), home, {"PEGBOARD_ENV": "production"})
+    wait_for(port, "/api/v1/noop")
+    return f"http://127.0.0.1:{port}/api/v1/noop", service.pid
 
 
 def serve(port: int, overrides: list[str]) -> list[str]:
@@ -238,7 +250,7 @@ def uss_mb(pid: int) -> float:
     return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1024
 
 
-def report(cases: list[Case], started: dict[str, float], rounds: int, seconds: int) -> int:
+def report(cases: list[Case], started: dict[str, float], operated: Operated, rounds: int, seconds: int) -> int:
     by_name = {case.name: case for case in cases}
     print(f"\n{rounds} interleaved rounds of {seconds} s, 32 connections; medians\n")
     print(f"{'case':<30}{'req/s':>9}{'p99 ms':>9}{'CPU us':>9}{'ratio':>8}  plugins on")
@@ -259,10 +271,17 @@ def report(cases: list[Case], started: dict[str, float], rounds: int, seconds: i
         ("plugins' cost / bare aiohttp route (CPU)", cost, "<=", 0.15),
         ("memory of the worker, MB (USS)", uss_mb(int(started["worker"])), "<=", 80.0),
         ("start, warm, database by URL, s", started["start_s"], "<=", 1.0),
+        (f"dropped in reloads, of {operated.answered:,} requests", operated.dropped, "<=", 0.0),
     ]
     for what, reached, relation, goal in verdicts:
         met = reached >= goal if relation == ">=" else reached <= goal
         print(f"{what:<44}{reached:>8.2f}   to reach {relation} {goal:g}   {'reached' if met else 'NOT reached'}")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    print(
+        f"\ntwo workers / one, requests per second   {operated.ratio:.2f}   on {cores} cores, the load on one of them"
+        f"\na reload, two workers, under load, s     {operated.reload_s:.2f}"
+        f"\nmemory of the supervisor, MB (USS)       {uss_mb(int(started['supervisor'])):.2f}"
+    )
     return 0
 
 
