@@ -152,6 +152,15 @@ def test_messages_of_a_failed_start_are_those_of_the_table(
     assert untried == ["…is used by another service, process …: …"]  # tests/plugins/database starts a second one
 
 
+def test_messages_of_a_running_service_are_in_its_code(rows: Rows) -> None:
+    core = Path(__file__).parents[2] / "service"
+    code = "".join([file.read_text() for file in sorted(core.rglob("*.py"))])
+    for message, _ in rows(PAGE, "tested: running messages"):
+        parts = [part for part in message.split("…") if len(part.strip()) > 3]
+        assert parts, message
+        assert [part for part in parts if part.strip(" .;:()") not in code] == [], message
+
+
 def as_pattern(message: str) -> re.Pattern[str]:
     return re.compile("^" + ".*".join(re.escape(part) for part in message.split("…")), re.MULTILINE | re.DOTALL)
 
