@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Final
 
 from service.channel import Channel, End, Failed, Message, Ready, Record, Retire, Serve, Start
@@ -66,7 +67,8 @@ class Worker:
 
     def _receive(self, message: Message) -> None:
         if isinstance(message, Ready):
-            self.ready.set_result(message)
+            if not self.ready.done():  # nobody waits any more where the start was given up
+                self.ready.set_result(message)
         elif isinstance(message, Failed):
             text, code = message.text, message.exit_code
             self._fail(SettingsError(text) if message.is_report else WorkerFailed(text, code))
@@ -116,13 +118,12 @@ class Generation:
         self._is_ending = False
         self._crash_count = 0
 
-    async def open(self, ahead: Spawned | None = None) -> Ready:
-        """Start all workers, `ahead` being one of them; returns what one of them has opened. Where one fails, all are
-        ended: raises StartError with its reason."""
+    async def open(self, ahead: Spawned | None = None, *, within_s: float | None = None) -> Ready:
+        """Start all workers, `ahead` being one of them; returns what one of them has opened. Raises StartError where
+        one fails, or where they are not ready within so many seconds; ending the others is the caller's."""
         first = self._begin(ahead or Spawned(self._chosen))
         others = [self._begin(Spawned(self._chosen)) for _ in range(self._count - 1)]
-        await asyncio.gather(first.ready, *[worker.ready for worker in others])
-        return first.ready.result()
+        return (await _ready([first, *others], within_s))[0]
 
     def serve(self) -> None:
         """Let them serve, and look after them from now on."""
@@ -191,8 +192,9 @@ class Generation:
                 return
             successor = self._begin(Spawned(self._chosen))
             try:
-                await successor.ready
+                await _ready([successor], self.service.timeouts.reload.seconds)
             except StartError as error:
+                successor.kill()
                 await successor.ended
                 self._crash_count += 1
                 reason = f"worker {successor.pid} could not be started: {error}".rstrip(".")
@@ -208,6 +210,19 @@ class Generation:
             return "another one is started in its place"
         loop = "workers keep crashing, " if self._crash_count >= CRASH_LOOP_COUNT else ""
         return f"{loop}{self._crash_count} times in a row now: the next one is started in {pause_s:g} s"
+
+
+async def _ready(workers: Sequence[Worker], within_s: float | None) -> list[Ready]:
+    """What each has opened. Raises StartError where one cannot, or where one takes longer (None: it may)."""
+    try:
+        async with asyncio.timeout(within_s):
+            return await asyncio.gather(*[worker.ready for worker in workers])
+    except TimeoutError:
+        raise WorkerFailed(
+            f"a worker was not ready within {within_s:g} s; see in the log what it waits for, or give it longer: "
+            'reload = "5m" under [service.timeouts].',
+            os.EX_UNAVAILABLE,
+        ) from None
 
 
 def how_it_ended(code: int) -> str:

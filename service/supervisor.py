@@ -116,7 +116,7 @@ class Supervisor:
             try:
                 settings = self._chosen.settings()
                 settings.raise_faults()
-                started = await self._start(settings)
+                started = await self._start(settings, within_s=settings.service.timeouts.reload.seconds)
             finally:
                 notify(READY)
             if old is not None:
@@ -135,8 +135,9 @@ class Supervisor:
 
     # --- generations
 
-    async def _start(self, settings: Settings) -> Started:
-        """A new generation that serves. Raises StartError where it cannot; it is gone again then."""
+    async def _start(self, settings: Settings, *, within_s: float | None = None) -> Started:
+        """A new generation that serves. Raises StartError where it cannot, or is not ready in time; it is gone again
+        then. A first start may take as long as it takes: its plugins have deadlines of their own."""
         service = settings.service
         listeners = self._listeners.change(addresses(service, settings.config_path.parent))
         generation = Generation(
@@ -152,7 +153,7 @@ class Supervisor:
         self._generations.add(generation)
         ahead, self._ahead = self._ahead, None
         try:
-            ready = await generation.open(ahead)
+            ready = await generation.open(ahead, within_s=within_s)
             listeners.listen()
         except BaseException:
             await self._end([generation], within_s=0)

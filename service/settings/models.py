@@ -86,6 +86,9 @@ class Timeouts(PluginSettings):
     shutdown: Duration = Duration("10s")
     """How long running requests may take to finish once listening has stopped."""
 
+    reload: Annotated[Duration, AfterValidator(_not_zero)] = Duration("60s")
+    """How long new workers may take to be ready, in a reload or in the place of one that died; then they are given up."""
+
 
 class Limits(PluginSettings):
     """[service.limits]"""

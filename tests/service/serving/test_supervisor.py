@@ -222,6 +222,20 @@ async def test_reload_that_fails_leaves_the_old_generation_and_says_why(
     assert (code, out.startswith("Reloaded")) == (0, True)
 
 
+async def test_reload_whose_workers_do_not_get_ready_is_given_up(start: Any, tmp_path: Path) -> None:
+    service = await (await start(greeting=GREETING)).served()
+    before = await service.pids(1)
+    edit(tmp_path / "config.toml", 'shutdown = "10s"', 'shutdown = "10s", reload = "100ms"')
+    (tmp_path / "plugins" / "greeting.py").write_text("import time; time.sleep(600)")
+    code, out = await service.command("reload")
+    assert (code, out) == (
+        1,
+        f"{NOT_RELOADED}a worker was not ready within 0.1 s; see in the log what it waits for, or give it longer: "
+        'reload = "5m" under [service.timeouts].\n',
+    )
+    assert await service.pids(1) == service.workers() == before
+
+
 async def test_reload_to_another_port_moves_there_unless_it_is_taken(start: Any, tmp_path: Path) -> None:
     service = await (await start()).served()
     other = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
