@@ -3,7 +3,7 @@
     supervisor → worker     Start    here is what the households yielded: open
                             Serve    all of your generation are ready: serve on these sockets
                             Retire   a newer generation serves: finish what runs and end
-                            End      the service ends; said twice: at once
+                            End      the service ends, in good order or at once
                             Record   write this into the log
     worker → supervisor     Ready    everything is open; what to tell of it
                             Failed   it cannot be opened, and why
@@ -17,7 +17,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
+import struct
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -25,6 +27,9 @@ from threading import Thread
 from typing import Final, TypeAlias
 
 READ_BYTES: Final = 65_536
+SEND_WITHIN: Final = struct.pack("@ll", 1, 0)
+"""How long the other side may leave its buffer full (chosen): struct timeval, 1 s."""
+
 MOST_SOCKETS: Final = 8
 """That travel with one message: a listener for each door, and room."""
 
@@ -55,6 +60,8 @@ class End:
     """The service ends: with `drain`, readiness fails first for as long as the settings say."""
 
     drain: bool
+    at_once: bool = False
+    """Nothing is waited for any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,15 +134,19 @@ class Channel:
         self._is_closed = False
         self._loop = asyncio.get_running_loop()
         sock.setblocking(True)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, SEND_WITHIN)
         Thread(target=self._read, name="channel", daemon=True).start()
 
     def send(self, message: Message, sockets: Sequence[socket.socket] = ()) -> bool:
-        """Send it; False where nobody is there any more to hear it. Never waits long: the other side's thread reads."""
+        """Send it; False where nobody is there any more to hear it, or one who does not listen: a stopped process."""
         line = json.dumps({"kind": type(message).__name__, **asdict(message)}).encode() + b"\n"
         try:
             if sockets:
                 line = line[socket.send_fds(self._sock, [line], [sock.fileno() for sock in sockets]) :]
             self._sock.sendall(line)
+        except BlockingIOError:
+            self.close()  # in the middle of a message
+            return False
         except OSError:
             return False
         return True
@@ -147,6 +158,14 @@ class Channel:
             self._sock.shutdown(socket.SHUT_RDWR)  # which ends the thread
 
     def _read(self) -> None:
+        try:
+            self._hand_over()
+        finally:
+            self._call(self._lost)
+            self._sock.close()
+
+    def _hand_over(self) -> None:
+        """Read until the other side ends."""
         buffer = b""
         sockets: list[socket.socket] = []
         while True:
@@ -156,15 +175,15 @@ class Channel:
                 data, descriptors = b"", []
             if not data:
                 break
-            sockets += [socket.socket(fileno=descriptor) for descriptor in descriptors]
+            for descriptor in descriptors:
+                os.set_inheritable(descriptor, False)
+                sockets.append(socket.socket(fileno=descriptor))
             *lines, buffer = (buffer + data).split(b"\n")
             for line in lines:
                 facts = json.loads(line)
                 message = KINDS[facts.pop("kind")](**facts)
                 taken, sockets = (sockets, []) if isinstance(message, Serve) else ([], sockets)
                 self._call(self._receive, message, taken)
-        self._call(self._lost)
-        self._sock.close()
 
     def _call(self, function: Callable[..., None], *arguments: object) -> None:
         with suppress(RuntimeError):  # the loop is closed

@@ -72,8 +72,8 @@ async def controlled(service: Controlled, settings: Settings) -> AsyncIterator[N
             reply = await _obey(service, asked)
             writer.write(json.dumps({"ok": reply.ok, "text": reply.text}).encode() + b"\n")
             await writer.drain()
-        except (ConnectionError, ValueError):
-            pass  # nobody there who speaks our language
+        except (ConnectionError, ValueError, asyncio.CancelledError):
+            pass  # nobody there who speaks our language, or the service ends: either way nobody waits for this task
         finally:
             writer.close()
 

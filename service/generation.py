@@ -10,6 +10,8 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
+from threading import Thread
 from typing import Final
 
 from service.channel import Channel, End, Failed, Message, Ready, Record, Retire, Serve, Start
@@ -24,6 +26,9 @@ STEADY_S: Final = 10.0
 
 LONGEST_PAUSE_S: Final = 30.0
 """Between two tries to replace what keeps crashing: 0, 1, 2, 4 seconds and so on, up to this (chosen)."""
+
+LAST_MESSAGES_S: Final = 0.5
+"""How long what a worker said last may be on its way once its process has ended (chosen)."""
 
 CRASH_LOOP_COUNT: Final = 3
 """Crashes in a row that are called a crash loop (chosen)."""
@@ -51,8 +56,12 @@ class Worker:
         """What it has opened; WorkerFailed or SettingsError where it could not."""
         self.ended: asyncio.Future[int] = loop.create_future()
         """Its exit code; negative is the signal that ended it."""
+        self._loop = loop
         self._spawned = spawned
         self._heard = heard
+        self._code: int | None = None
+        self._has_said_all = False
+        Thread(target=self._reap, name="reaping a worker", daemon=True).start()
         self._channel = Channel(spawned.sock, receive=lambda message, _: self._receive(message), lost=self._lost)
 
     def send(self, message: Message) -> bool:
@@ -76,12 +85,26 @@ class Worker:
             self._heard(message)
 
     def _lost(self) -> None:
-        reaping = asyncio.get_running_loop().run_in_executor(None, self._spawned.wait)  # which it is about to allow
-        reaping.add_done_callback(lambda done: self._reaped(done.result()))
+        self._has_said_all = True
+        if self._code is not None:
+            self._end(self._code)
+
+    def _reap(self) -> None:
+        """In a thread: its process is what ends, whoever else may hold its end of the channel."""
+        code = self._spawned.wait()
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._reaped, code)
 
     def _reaped(self, code: int) -> None:
-        text = f"the worker {how_it_ended(code)} before it was ready: its reason is above."
-        self._fail(WorkerFailed(text, code if code > 0 else 1))
+        self._code = code
+        self._loop.call_later(0 if self._has_said_all else LAST_MESSAGES_S, self._end, code)
+
+    def _end(self, code: int) -> None:
+        if self.ended.done():
+            return
+        text = f"the worker {how_it_ended(code)} before it was ready; see what it printed."
+        self._fail(WorkerFailed(text, os.EX_SOFTWARE))
+        self._channel.close()
         self.ended.set_result(code)
 
     def _fail(self, error: StartError) -> None:
@@ -123,7 +146,13 @@ class Generation:
         one fails, or where they are not ready within so many seconds; ending the others is the caller's."""
         first = self._begin(ahead or Spawned(self._chosen))
         others = [self._begin(Spawned(self._chosen)) for _ in range(self._count - 1)]
-        return (await _ready([first, *others], within_s))[0]
+        ready = await _ready([first, *others], within_s)
+        if gone := [worker for worker in (first, *others) if worker.ended.done()]:
+            how = how_it_ended(gone[0].ended.result())
+            raise WorkerFailed(
+                f"worker {gone[0].pid} {how} before all were ready; see what it printed.", os.EX_SOFTWARE
+            )
+        return ready[0]
 
     def serve(self) -> None:
         """Let them serve, and look after them from now on."""
@@ -137,16 +166,16 @@ class Generation:
             worker.send(Retire(within_s))
 
     def end(self, *, drain: bool) -> None:
-        """End them with the service; those that retire go on as they were told."""
+        """End them with the service, in good order; those that retire go on as they were told."""
         if not self._is_ending:
             self._is_ending = True
             for worker in self.workers:
                 worker.send(End(drain))
 
     def urge(self) -> None:
-        """End at once what was told to end."""
+        """End at once."""
         for worker in self.workers:
-            worker.send(End(drain=False))
+            worker.send(End(drain=False, at_once=True))
 
     def kill(self) -> tuple[Worker, ...]:
         """Kill those that are left; returns them."""
@@ -190,14 +219,16 @@ class Generation:
             await asyncio.sleep(pause_s)
             if self._is_ending:
                 return
-            successor = self._begin(Spawned(self._chosen))
+            successor: Worker | None = None
             try:
+                successor = self._begin(Spawned(self._chosen))
                 await _ready([successor], self.service.timeouts.reload.seconds)
             except StartError as error:
-                successor.kill()
-                await successor.ended
+                if successor is not None:
+                    successor.kill()
+                    await successor.ended
                 self._crash_count += 1
-                reason = f"worker {successor.pid} could not be started: {error}".rstrip(".")
+                reason = f"a worker in the place of worker {worker.pid} could not be started: {error}".rstrip(".")
                 continue
             if self._is_ending:
                 return  # it has been told to end like the others

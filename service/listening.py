@@ -10,7 +10,6 @@ import errno
 import os
 import socket
 import ssl
-import stat
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -153,6 +152,8 @@ class Listeners:
 
     def __init__(self) -> None:
         self._open: dict[str, tuple[Address, socket.socket]] = {}
+        self._files: dict[str, tuple[int, int]] = {}
+        """Which file each unix socket is: another service may have put its own in that place since."""
 
     def change(self, wanted: Mapping[str, Address]) -> Listeners:
         """Listeners at these addresses: sockets that are open already are shared, others are bound. Raises ListenError,
@@ -161,11 +162,17 @@ class Listeners:
         try:
             for name, address in wanted.items():
                 known = self._open.get(name)
-                sock = known[1].dup() if known is not None and known[0] == address else bind(address)
+                is_shared = known is not None and known[0] == address
+                sock = known[1].dup() if known is not None and is_shared else bind(address)
                 new._open[name] = (address, sock)
+                if address.path is not None:
+                    new._files[name] = self._files[name] if is_shared else _identity(address.path)
         except ListenError:
             new.close()
             raise
+        except OSError as error:
+            new.close()
+            raise ListenError(f"no socket can be opened ({error.strerror}); raise ulimit -n.") from error
         return new
 
     def listen(self) -> None:
@@ -200,11 +207,17 @@ class Listeners:
     def remove_paths(self, *, but: Listeners | None = None) -> None:
         """Remove the files of unix sockets, unless `but` listens there too."""
         kept = [address for address, _ in but._open.values()] if but is not None else []
-        for address, _ in self._open.values():
+        for name, (address, _) in self._open.items():
             if address.path is not None and address not in kept:
                 with suppress(OSError):
-                    if stat.S_ISSOCK(address.path.stat().st_mode):
+                    if _identity(address.path) == self._files.get(name):
                         address.path.unlink()
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """Device and inode."""
+    found = path.stat()
+    return found.st_dev, found.st_ino
 
 
 def base_url(sock: socket.socket, *, secure: bool = False) -> str:

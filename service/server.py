@@ -3,7 +3,7 @@
 END       readiness fails → `drain` passes → listening stops → running requests finish within `shutdown`
           without `drain`: Ctrl-C feels instant
 RETIRE    a newer generation serves: listening stops → running requests finish
-AGAIN     ends at once
+AT ONCE   nothing is waited for
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Stop:
     def __init__(self) -> None:
         self.asked = asyncio.Event()
         self.urged = asyncio.Event()
-        """Asked a second time: no more waiting."""
+        """Asked to end at once: no more waiting."""
         self.drains = False
         """Whether readiness should fail for a while first."""
         self.retires_within_s: float | None = None
@@ -42,14 +42,15 @@ class Stop:
         self._task = asyncio.current_task()
         self._patience = 0
 
-    def ask(self, *, drain: bool = False, retire_within_s: float | None = None) -> None:
-        """End; asked again, at once."""
-        if self.asked.is_set():
-            self.urged.set()
-        else:
+    def ask(self, *, drain: bool = False, retire_within_s: float | None = None, at_once: bool = False) -> None:
+        """End; the first who asks says how, and whoever asks `at_once` that nothing is waited for any more."""
+        is_first = not self.asked.is_set()
+        if is_first:
             self.drains, self.retires_within_s = drain, retire_within_s
             self.asked.set()
-        if not self._patience and self._task is not None:
+        if at_once:
+            self.urged.set()
+        if (is_first or at_once) and not self._patience and self._task is not None:
             self._task.cancel()
 
     @contextmanager
@@ -63,7 +64,7 @@ class Stop:
             self._patience -= 1
 
     async def pause(self, seconds: float) -> None:
-        """Wait, unless asked a second time."""
+        """Wait, unless asked to end at once."""
         try:
             async with asyncio.timeout(seconds):
                 await self.urged.wait()
@@ -71,7 +72,7 @@ class Stop:
             pass
 
     async def wait_for(self, done: asyncio.Future[list[None]], seconds: float) -> None:
-        """Wait until it is done, for so long at most, unless asked a second time. It is not cancelled."""
+        """Wait until it is done, for so long at most, unless asked to end at once. It is not cancelled."""
         waiting = asyncio.ensure_future(self.pause(seconds))
         done.add_done_callback(lambda _: waiting.cancel())
         await asyncio.wait({waiting})
@@ -90,6 +91,11 @@ class Listener:
         """How long a client may take to agree on TLS: as long as for a head."""
         return None if self.tls is None else self.front.header_s
 
+    @property
+    def goodbye_s(self) -> float | None:
+        """How long a client may take to agree on the end of TLS: many never do."""
+        return None if self.tls is None else CUT_S
+
 
 async def serve(application: Application, listeners: Sequence[Listener], stop: Stop) -> None:
     """Serve on the listeners until `stop`, then end as the head of this module says; they are closed then."""
@@ -104,6 +110,7 @@ async def serve(application: Application, listeners: Sequence[Listener], stop: S
             backlog=BACKLOG,
             ssl=listener.tls,
             ssl_handshake_timeout=listener.handshake_s,
+            ssl_shutdown_timeout=listener.goodbye_s,
         )
         for listener in listeners
     ]
@@ -128,17 +135,31 @@ async def serve(application: Application, listeners: Sequence[Listener], stop: S
 async def _accept_rest(sock: socket.socket, listener: Listener) -> None:
     """Take in who has connected and was not accepted yet: closing would reset them, if no one else listens."""
     loop = asyncio.get_running_loop()
+    arriving: set[asyncio.Task[object]] = set()
     for _ in range(BACKLOG):
         try:
             connection, _ = sock.accept()
         except ConnectionAbortedError:
             continue  # this one has left
         except OSError:
-            return  # nobody waits
+            break  # nobody waits
         connection.setblocking(False)
-        await loop.connect_accepted_socket(
-            listener.front, connection, ssl=listener.tls, ssl_handshake_timeout=listener.handshake_s
+        arriving.add(
+            loop.create_task(
+                loop.connect_accepted_socket(
+                    listener.front,
+                    connection,
+                    ssl=listener.tls,
+                    ssl_handshake_timeout=listener.handshake_s,
+                    ssl_shutdown_timeout=listener.goodbye_s,
+                )
+            )
         )
+    if arriving:
+        await asyncio.wait(arriving, timeout=CUT_S)  # a client may never agree on TLS, or not speak it at all
+    for task in arriving:
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        task.cancel()
 
 
 async def _finish(fronts: Sequence[Front], stop: Stop, seconds: float) -> None:
@@ -148,5 +169,6 @@ async def _finish(fronts: Sequence[Front], stop: Stop, seconds: float) -> None:
     finishing = asyncio.gather(*[front.finish() for front in fronts])
     await stop.wait_for(finishing, seconds)
     if not finishing.done():
+        finishing.add_done_callback(lambda done: done.cancelled() or done.exception())  # seen, whatever it is
         finishing.cancel()
         await asyncio.gather(*[front.cut(within_s=CUT_S) for front in fronts])

@@ -6,6 +6,7 @@ Light on purpose: `pegboard run` starts its first worker before anything else is
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -13,12 +14,17 @@ from pathlib import Path
 from typing import Final
 
 from service.chosen import Chosen
+from service.errors import StartError
 
 BOOT: Final = (
     "import sys; sys.path.insert(0, sys.argv[1]); import service; del sys.path[0]; "
     "from service.worker import main; main(*sys.argv[2:])"
 )
 """Imports this very package, wherever it is, whatever else is called `service` in the working directory."""
+
+
+SUPERVISORS: Final = frozenset({signal.SIGINT, signal.SIGHUP})
+"""Signals of a terminal, which reach a whole process group and are for the supervisor alone."""
 
 
 class Spawned:
@@ -29,11 +35,19 @@ class Spawned:
         self.sock, theirs = socket.socketpair()
         root = Path(__file__).resolve().parent.parent
         errand = json.dumps([str(chosen.config), chosen.environment, chosen.overrides])
-        with theirs:
-            self._process = subprocess.Popen(  # noqa: S603 (this very program)
-                [sys.executable, "-P", "-c", BOOT, str(root), str(theirs.fileno()), errand],
-                pass_fds=[theirs.fileno()],
-            )
+        command = [sys.executable, "-P", "-c", BOOT, str(root), str(theirs.fileno()), errand]
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, SUPERVISORS)  # until the worker ignores them
+        try:
+            self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()])  # noqa: S603 (this very program)
+        except OSError as error:
+            self.sock.close()
+            raise StartError(
+                f"no worker can be started ({error.strerror}): raise the limits of open files and processes (ulimit "
+                "-n, -u), or free some memory."
+            ) from error
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+            theirs.close()
 
     @property
     def pid(self) -> int:

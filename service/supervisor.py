@@ -74,7 +74,8 @@ class Supervisor:
         self._is_reload_waiting = False
         self._signals: list[signal.Signals] = []
         self._stop = Stop()
-        self._has_terminal = has_terminal()
+        is_ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN  # by nohup
+        self._has_terminal = has_terminal() and not is_ignored
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._end_asked, number)
@@ -110,6 +111,8 @@ class Supervisor:
         """Start a new generation and let the old one retire; returns what there is to tell. Raises StartError where
         there is none: then nothing has changed."""
         async with self._reloading:
+            if self._stop.asked.is_set():
+                raise StartError("the service is ending.")
             began_s = time.monotonic()
             old, known = self._current, self._notes
             notify(reloading())
@@ -154,6 +157,8 @@ class Supervisor:
         ahead, self._ahead = self._ahead, None
         try:
             ready = await generation.open(ahead, within_s=within_s)
+            if self._stop.asked.is_set():
+                raise StartError("the service is ending.")
             listeners.listen()
         except BaseException:
             await self._end([generation], within_s=0)
@@ -200,7 +205,7 @@ class Supervisor:
             if not ended.done():
                 for generation in generations:
                     for worker in generation.kill():
-                        self._tell(logging.ERROR, f"Worker {worker.pid} did not end, so it was killed.")
+                        log.error("Worker %d did not end, so it was killed.", worker.pid)  # it may be the last
             await ended
             self._generations.difference_update(generations)
 
@@ -212,7 +217,7 @@ class Supervisor:
 
     def _end_asked(self, number: signal.Signals) -> None:
         self._signals.append(number)
-        self._stop.ask()
+        self._stop.ask(at_once=len(self._signals) > 1)
 
     def _hung_up(self) -> None:
         if self._has_terminal and not has_terminal():

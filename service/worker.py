@@ -38,6 +38,7 @@ from service.run import Tasks
 from service.server import CUT_S, Listener, Stop, serve
 from service.slots import Door
 from service.sources import plugin_folders
+from service.spawning import SUPERVISORS
 from service.table import UNMATCHED
 
 log = logging.getLogger("pegboard")
@@ -45,6 +46,9 @@ log = logging.getLogger("pegboard")
 COLLECT_AFTER: Final = 10_000
 """Objects made and kept before the garbage collector looks at the young ones (chosen: what requests in flight and log
 lines in waiting hold stays below it, so that it looks where something really grows; measured: 1 to 2 us a request)."""
+
+ORPHAN_S: Final = 60.0
+"""How long a worker whose supervisor has gone may take to finish and close (chosen)."""
 
 LISTED: Final = ".list"
 """How the name of a route that takes `limit` ends: `users.list`."""
@@ -55,12 +59,15 @@ ITEM: Final = re.compile(r"/\{[^/]+\}")
 
 def main(descriptor: str, errand: str) -> None:
     """Serve as `errand` says (JSON: config, environment, overrides), told over the socket `descriptor`."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    for number in SUPERVISORS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SUPERVISORS)
     log_to_stderr()
     config, environment, overrides = json.loads(errand)
     chosen = Chosen(Path(config), environment, tuple(overrides))
-    sys.exit(work(chosen, socket.socket(fileno=int(descriptor))))
+    sock = socket.socket(fileno=int(descriptor))
+    sock.set_inheritable(False)  # what a plugin starts must not keep the channel open
+    sys.exit(work(chosen, sock))
 
 
 def log_to_stderr() -> None:
@@ -196,14 +203,14 @@ class Worker:
             case Retire():
                 self._end(retire_within_s=message.within_s)
             case End():
-                self._end(drain=message.drain)
+                self._end(drain=message.drain, at_once=message.at_once)
             case Record():
                 log.log(message.level, "%s", message.sentence)
             case _:
                 raise AssertionError(message)
 
-    def _end(self, *, drain: bool = False, retire_within_s: float | None = None) -> None:
-        self._stop.ask(drain=drain, retire_within_s=retire_within_s)
+    def _end(self, *, drain: bool = False, retire_within_s: float | None = None, at_once: bool = False) -> None:
+        self._stop.ask(drain=drain, retire_within_s=retire_within_s, at_once=at_once)
         if not self._listeners.done():
             self._listeners.set_result({})  # there is nothing to serve on any more
 
@@ -213,6 +220,9 @@ class Worker:
             if self._is_serving:
                 log.error("The supervisor has gone: this worker finishes what runs and ends.")
             self._end()
+            overdue = threading.Timer(ORPHAN_S, os._exit, (os.EX_SOFTWARE,))  # nobody else would kill it
+            overdue.daemon = True
+            overdue.start()
 
 
 def settle_memory() -> None:

@@ -21,7 +21,7 @@ def reload(chosen: Chosen, pid: int | None) -> None:
     \b
     Example:
       pegboard reload
-      pegboard reload --env production
+      pegboard reload --pid 4242
     """
     try:
         folder = control_folder(chosen.settings())

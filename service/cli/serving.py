@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 
 import uvloop
 
@@ -27,7 +28,8 @@ def supervise(chosen: Chosen, ahead: Spawned, *, watch: bool, began_s: float) ->
         async def accompany(started: Started) -> None:
             took_s = time.monotonic() - began_s
             async with controlled(supervisor, started.settings):
-                print_banner(started, took_s=took_s)
+                with suppress(OSError, SystemExit):  # rich's, where nobody reads standard error any more
+                    print_banner(started, took_s=took_s)
                 if watch:
                     await watch_files(
                         started.settings.config_path.resolve(), started.ready.watched, supervisor.request_reload

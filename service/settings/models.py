@@ -87,7 +87,7 @@ class Timeouts(PluginSettings):
     """How long running requests may take to finish once listening has stopped."""
 
     reload: Annotated[Duration, AfterValidator(_not_zero)] = Duration("60s")
-    """How long new workers may take to be ready, in a reload or in the place of one that died; then they are given up."""
+    """How long new workers may take to be ready, in a reload or for one that died; else they are given up."""
 
 
 class Limits(PluginSettings):

@@ -16,6 +16,9 @@ from textwrap import dedent
 import pytest
 
 REPOSITORY = Path(__file__).parents[3]
+NOISE = ("Traceback", "Exception in callback", "never retrieved", "Background task", "Fatal Python error")
+"""What no service says, however it is treated."""
+
 PATIENCE_S = 30.0
 """How long a test waits for what must come; only a failing test waits that long."""
 
@@ -233,4 +236,6 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
             for pid in (*service.workers(), service.process.pid):
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-        await service.process.communicate()
+        rest, _ = await service.process.communicate()
+        told = service.out + rest.decode()
+        assert not [noise for noise in NOISE if noise in told], told

@@ -102,9 +102,9 @@ CRASHING = """
 async def test_worker_that_crashes_while_it_opens_ends_the_start(start: Any) -> None:
     service = await start("--workers", "2", crashing=CRASHING)
     code, _ = await service.ended()
-    assert code == 3
-    assert (
-        service.out.strip() == "pegboard: the worker ended with exit code 3 before it was ready: its reason is above."
+    assert code == os.EX_SOFTWARE
+    assert service.out.strip() == (
+        "pegboard: the worker ended with exit code 3 before it was ready; see what it printed."
     )
 
 
