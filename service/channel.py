@@ -53,6 +53,8 @@ class Retire:
     """Take no more connections, finish what runs within so many seconds, end."""
 
     within_s: float
+    is_succeeded: bool
+    """True where the newer generation listens at the same addresses: then what waits there is theirs."""
 
 
 @dataclass(frozen=True, slots=True)

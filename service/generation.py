@@ -159,11 +159,12 @@ class Generation:
         for worker in self.workers:
             self._employ(worker)
 
-    def retire(self, within_s: float) -> None:
-        """Let running requests finish within so many seconds: a newer generation serves."""
+    def retire(self, within_s: float, *, is_succeeded: bool) -> None:
+        """Let running requests finish within so many seconds: a newer generation serves, at the same addresses if
+        `is_succeeded`."""
         self._is_ending = True
         for worker in self.workers:
-            worker.send(Retire(within_s))
+            worker.send(Retire(within_s, is_succeeded))
 
     def end(self, *, drain: bool) -> None:
         """End them with the service, in good order; those that retire go on as they were told."""

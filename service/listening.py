@@ -192,6 +192,10 @@ class Listeners:
             for address, sock in self._open.values()
         ]
 
+    def are_where(self, others: Listeners) -> bool:
+        """True if the settings name the same addresses for both."""
+        return [address for address, _ in self._open.values()] == [address for address, _ in others._open.values()]
+
     @property
     def sockets(self) -> list[socket.socket]:
         return [sock for _, sock in self._open.values()]

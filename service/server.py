@@ -39,14 +39,23 @@ class Stop:
         """Whether readiness should fail for a while first."""
         self.retires_within_s: float | None = None
         """Set where a newer generation takes over: what running requests get to finish."""
+        self.is_succeeded = False
+        """Whether others listen at the same addresses, and take what waits there."""
         self._task = asyncio.current_task()
         self._patience = 0
 
-    def ask(self, *, drain: bool = False, retire_within_s: float | None = None, at_once: bool = False) -> None:
+    def ask(
+        self,
+        *,
+        drain: bool = False,
+        retire_within_s: float | None = None,
+        is_succeeded: bool = False,
+        at_once: bool = False,
+    ) -> None:
         """End; the first who asks says how, and whoever asks `at_once` that nothing is waited for any more."""
         is_first = not self.asked.is_set()
         if is_first:
-            self.drains, self.retires_within_s = drain, retire_within_s
+            self.drains, self.retires_within_s, self.is_succeeded = drain, retire_within_s, is_succeeded
             self.asked.set()
         if at_once:
             self.urged.set()
@@ -126,7 +135,8 @@ async def serve(application: Application, listeners: Sequence[Listener], stop: S
         for server in servers:
             server.close()
         for listener, sock in zip(listeners, waiting, strict=True):
-            await _accept_rest(sock, listener)
+            if not stop.is_succeeded:
+                await _accept_rest(sock, listener)
             sock.close()
     within_s = stop.retires_within_s if stop.retires_within_s is not None else timeouts.shutdown.seconds
     await _finish(fronts, stop, within_s)

@@ -123,7 +123,7 @@ class Supervisor:
             finally:
                 notify(READY)
             if old is not None:
-                self._tasks.spawn(self._retire(old), name="retiring workers")
+                self._tasks.spawn(self._retire(old, started.listeners), name="retiring workers")
             for note in started.notes:
                 if note not in known:
                     self._tell(logging.WARNING, note)
@@ -172,17 +172,18 @@ class Supervisor:
         self._notes = tuple(dict.fromkeys([*self._household_notes, *ready.notes]))
         return Started(settings, listeners, len(generation.workers), ready, self._notes)
 
-    async def _retire(self, generation: Generation) -> None:
+    async def _retire(self, generation: Generation, newer: Listeners) -> None:
         """Let it finish what runs, as long as a handler may take."""
         timeouts = generation.service.timeouts
         within_s = max(timeouts.shutdown.seconds, timeouts.handler.seconds)
-        generation.retire(within_s)
+        generation.retire(within_s, is_succeeded=generation.listeners.are_where(newer))
         await self._await_end([generation], within_s=within_s + OVERDUE_S)
 
     async def _end_everyone(self) -> None:
         """The end of the service."""
-        self._listeners.close()  # the last copies are the workers', who know what waits there
         every = list(self._generations)
+        for generation in every:
+            generation.listeners.close()  # the last copies are the workers', who know what waits there
         timeouts = [generation.service.timeouts for generation in every]
         within_s = max([each.drain.seconds + each.shutdown.seconds for each in timeouts], default=0)
         await self._end(every, within_s=within_s)

@@ -201,7 +201,7 @@ class Worker:
                 if not self._listeners.done():
                     self._listeners.set_result(dict(zip(message.listeners, sockets, strict=True)))
             case Retire():
-                self._end(retire_within_s=message.within_s)
+                self._end(retire_within_s=message.within_s, is_succeeded=message.is_succeeded)
             case End():
                 self._end(drain=message.drain, at_once=message.at_once)
             case Record():
@@ -209,8 +209,15 @@ class Worker:
             case _:
                 raise AssertionError(message)
 
-    def _end(self, *, drain: bool = False, retire_within_s: float | None = None, at_once: bool = False) -> None:
-        self._stop.ask(drain=drain, retire_within_s=retire_within_s, at_once=at_once)
+    def _end(
+        self,
+        *,
+        drain: bool = False,
+        retire_within_s: float | None = None,
+        is_succeeded: bool = False,
+        at_once: bool = False,
+    ) -> None:
+        self._stop.ask(drain=drain, retire_within_s=retire_within_s, is_succeeded=is_succeeded, at_once=at_once)
         if not self._listeners.done():
             self._listeners.set_result({})  # there is nothing to serve on any more
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ INTERRUPTED: Final = 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line (`sys.argv` unless told); returns the exit code. Prints one sentence, never raises."""
+    open_standard_streams()
     try:
         from service.cli.exits import guarded  # inside: importing takes long enough for a Ctrl-C to meet it
         from service.cli.group import pegboard
@@ -27,3 +29,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return guarded(pegboard, sys.argv[1:] if arguments is None else arguments)
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+def open_standard_streams() -> None:
+    """Give those that the caller has closed a place to go: else the first socket would take the number of one, and
+    what is printed would be sent to it."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # which takes the lowest number that is free

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -203,3 +207,76 @@ async def test_signal_that_a_plugin_swallows_while_it_opens_is_not_lost(start: A
     code, took_s = await worker.ended()
     assert (code, took_s < 4) == (0, True)
     assert "hello closed" in worker.out
+
+
+# --- who is told what by whom
+
+
+async def test_sigterm_to_the_whole_process_group_is_asked_once(start: Any) -> None:
+    """systemd's and a shell's way: the worker hears it itself, before its supervisor says so."""
+    service = await (await start()).served()
+    reader, writer = await service.begun("/slow")
+    for pid in (*service.workers(), service.process.pid):
+        os.kill(pid, signal.SIGTERM)
+    assert b"200 OK" in await reader.read()
+    writer.close()
+    assert (await service.ended())[0] == 0
+
+
+SLOW_START = """
+    import pathlib, time
+    from service.api import hookimpl
+
+    class Plugin:
+        @hookimpl
+        def routes(self):
+            print("opening", flush=True)
+            while pathlib.Path("hold").exists():
+                time.sleep(0.01)
+            return []
+    """
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_end_during_a_reload_lets_running_requests_finish(
+    start: Any, tmp_path: Path, number: signal.Signals
+) -> None:
+    service = await (await start(slow_start=SLOW_START)).served()
+    reader, writer = await service.begun("/gate")
+    (tmp_path / "hold").touch()
+    service.send(signal.SIGHUP)
+    await service.line("opening")
+    service.send(number)
+    await service.stopped_listening()
+    (tmp_path / "hold").unlink()
+    (tmp_path / "open").touch()
+    assert b"200 OK" in await reader.read()
+    writer.close()
+    assert (await service.ended())[0] == 0
+    assert service.workers() == set()
+
+
+async def test_closed_standard_streams_do_no_harm(start: Any, tmp_path: Path) -> None:
+    await start()  # for its config.toml
+    (tmp_path / "config.toml").write_text(
+        (tmp_path / "config.toml").read_text().replace("port = 0", 'listen = "unix:s"')
+    )
+    command = f'exec "{sys.executable}" -m service run <&- >&- 2>&-'
+    environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    process = await asyncio.create_subprocess_exec("/bin/sh", "-c", command, cwd=tmp_path, env=environ)
+    try:
+        async with asyncio.timeout(30):
+            while True:
+                with suppress(OSError):
+                    reader, writer = await asyncio.open_unix_connection(str(tmp_path / "s"))
+                    break
+                await asyncio.sleep(0.01)
+            writer.write(b"GET /hello HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n")
+            assert b"200 OK" in await reader.read()
+            writer.close()
+            process.send_signal(signal.SIGTERM)
+            assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()

@@ -253,6 +253,23 @@ async def test_tls_files_that_do_not_serve_are_one_sentence(
     assert service.out.count("\n") == 1
 
 
+async def test_clients_that_do_not_agree_on_tls_hold_no_end(start: Any, tmp_path: Path) -> None:
+    """One speaks plain HTTP, one says nothing, one is idle and will not say goodbye."""
+    trusted = write_certificate(tmp_path, serial=1)
+    service = await start(config=TLS, shutdown="60s")
+    port = int((await service.line(r"https://127\.0\.0\.1:(\d+)"))[1])
+    trusting = ssl.create_default_context(cadata=trusted.decode())
+    idle = await asyncio.to_thread(socket.create_connection, ("127.0.0.1", port))
+    with trusting.wrap_socket(idle, server_hostname="127.0.0.1"):
+        others = [socket.create_connection(("127.0.0.1", port)) for _ in range(2)]
+        others[0].sendall(b"GET /hello HTTP/1.1\r\nHost: t\r\n\r\n")
+        service.send(signal.SIGTERM)
+        code, took_s = await service.ended()
+        for sock in others:
+            sock.close()
+    assert (code, took_s < 20) == (0, True)
+
+
 # --- the operators' listener
 
 CONSOLE = """
