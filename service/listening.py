@@ -167,8 +167,14 @@ class Listeners:
                 new._open[name] = (address, sock)
                 if address.path is not None:
                     new._files[name] = self._files[name] if is_shared else _identity(address.path)
-        except ListenError:
+        except ListenError as error:
             new.close()
+            own = [each for each, _ in self._open.values() if each.path is None and each.port == address.port]
+            if address.path is None and own:
+                raise ListenError(
+                    f"{address.setting}: port {address.port} on {address.host} overlaps with port {own[0].port} on "
+                    f"{own[0].host}, where this service listens now; restart it to move from one to the other."
+                ) from error
             raise
         except OSError as error:
             new.close()

@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import signal
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -255,6 +256,22 @@ async def test_reload_to_another_port_moves_there_unless_it_is_taken(start: Any,
     await service.stopped_listening()
     service.port = taken
     assert "hello" in await service.get("/hello")
+
+
+async def test_reload_to_every_address_of_its_port_takes_a_restart(start: Any, tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    service = await (await start(config='host = "127.0.0.1"')).served()
+    edit(tmp_path / "config.toml", "port = 0", f"port = {port}")
+    assert (await service.command("reload"))[0] == 0
+    edit(tmp_path / "config.toml", '"127.0.0.1"', '"0.0.0.0"')
+    code, out = await service.command("reload")
+    assert (code, out) == (
+        1,
+        f"{NOT_RELOADED}service.host: port {port} on 0.0.0.0 overlaps with port {port} on 127.0.0.1, where this service "
+        "listens now; restart it to move from one to the other.\n",
+    )
 
 
 async def test_plugin_may_ask_for_a_reload(start: Any) -> None:
