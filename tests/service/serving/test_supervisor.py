@@ -269,8 +269,8 @@ async def test_reload_to_every_address_of_its_port_takes_a_restart(start: Any, t
     code, out = await service.command("reload")
     assert (code, out) == (
         1,
-        f"{NOT_RELOADED}service.host: port {port} on 0.0.0.0 overlaps with port {port} on 127.0.0.1, where this service "
-        "listens now; restart it to move from one to the other.\n",
+        f"{NOT_RELOADED}service.host: port {port} on 0.0.0.0 overlaps with port {port} on 127.0.0.1, where this "
+        "service listens now; restart it to move from one to the other.\n",
     )
 
 
