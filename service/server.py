@@ -135,15 +135,17 @@ async def serve(application: Application, listeners: Sequence[Listener], stop: S
         for server in servers:
             server.close()
         for listener, sock in zip(listeners, waiting, strict=True):
-            if not stop.is_succeeded:
+            if stop.is_succeeded:
+                sock.close()
+            else:
                 await _accept_rest(sock, listener)
-            sock.close()
     within_s = stop.retires_within_s if stop.retires_within_s is not None else timeouts.shutdown.seconds
     await _finish(fronts, stop, within_s)
 
 
 async def _accept_rest(sock: socket.socket, listener: Listener) -> None:
-    """Take in who has connected and was not accepted yet: closing would reset them, if no one else listens."""
+    """Take in who has connected and was not accepted yet, and close: that alone would reset them, if no one else
+    listens."""
     loop = asyncio.get_running_loop()
     arriving: set[asyncio.Task[object]] = set()
     for _ in range(BACKLOG):
@@ -165,6 +167,7 @@ async def _accept_rest(sock: socket.socket, listener: Listener) -> None:
                 )
             )
         )
+    sock.close()  # at once: whoever connects after the last look would be reset
     if arriving:
         await asyncio.wait(arriving, timeout=CUT_S)  # a client may never agree on TLS, or not speak it at all
     for task in arriving:
