@@ -53,7 +53,7 @@ class Retire:
     """Take no more connections, finish what runs within so many seconds, end."""
 
     within_s: float
-    is_succeeded: bool
+    others_listen: bool
     """True where the newer generation listens at the same addresses: then what waits there is theirs."""
 
 
@@ -64,6 +64,8 @@ class End:
     drain: bool
     at_once: bool = False
     """Nothing is waited for any more."""
+    others_listen: bool = False
+    """True where only this worker ends."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,12 +159,12 @@ class Generation:
         for worker in self.workers:
             self._employ(worker)
 
-    def retire(self, within_s: float, *, is_succeeded: bool) -> None:
+    def retire(self, within_s: float, *, others_listen: bool) -> None:
         """Let running requests finish within so many seconds: a newer generation serves, at the same addresses if
-        `is_succeeded`."""
+        `others_listen`."""
         self._is_ending = True
         for worker in self.workers:
-            worker.send(Retire(within_s, is_succeeded))
+            worker.send(Retire(within_s, others_listen))
 
     def end(self, *, drain: bool) -> None:
         """End them with the service, in good order; those that retire go on as they were told."""

@@ -6,10 +6,13 @@ queue of connections (with SO_REUSEPORT a leaving worker would reset what waits 
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import socket
 import ssl
+import struct
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -27,6 +30,22 @@ OPERATOR: Final = "operator"
 """The listeners that there may be."""
 
 UNIX: Final = "unix:"
+
+SO_ATTACH_FILTER: Final = 26
+"""asm-generic/socket.h; Python's socket module does not have it."""
+
+NO_SYN: Final = ctypes.create_string_buffer(
+    b"".join(
+        struct.pack("HBBI", *instruction)
+        for instruction in (
+            (0x30, 0, 0, 13),  # load the byte of the TCP header that holds the flags
+            (0x45, 0, 1, 0x02),  # SYN?
+            (0x06, 0, 0, 0),  # then drop it
+            (0x06, 0, 0, 0xFFFF_FFFF),  # everything else is kept
+        )
+    )
+)
+"""A classic BPF program for a listening socket (Linux, Documentation/networking/filter.rst)."""
 
 EVERYWHERE: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 (looked for, not listened on)
 
@@ -95,6 +114,22 @@ def listen(sock: socket.socket, address: Address) -> None:
         sock.listen(BACKLOG)
     except OSError as error:
         raise ListenError(_why_not(error, address)) from error
+
+
+def turn_away(sock: socket.socket) -> None:
+    """Let nobody else begin to connect; who has begun still may, and can be accepted.
+
+    Closing alone resets whoever connects between the last look at the queue and the close. A client that begins now is
+    refused once the socket is closed, or taken by whoever listens there by then: its system asks again after a second.
+    For all copies of the socket. Elsewhere than on Linux TCP has no such thing, and the moment before the close stays.
+    """
+    if sock.family == socket.AF_UNIX:
+        with suppress(OSError):  # another worker has done it
+            sock.shutdown(socket.SHUT_RD)
+    elif sys.platform == "linux":
+        program = struct.pack("HP", len(NO_SYN) // struct.calcsize("HBBI"), ctypes.addressof(NO_SYN))
+        with suppress(OSError):  # a kernel or a sandbox without it
+            sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
 
 
 def _why_not(error: OSError, address: Address) -> str:

@@ -20,6 +20,7 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from types import TracebackType
 from typing import Final, cast
+from weakref import WeakSet
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
@@ -48,6 +49,16 @@ log = logging.getLogger("pegboard")
 
 LINGER_S: Final = 2.0
 """How long what is left of a refused request is read, so that the client sees the answer and no reset (chosen)."""
+
+LAST_WORDS_S: Final = 0.2
+"""How long a connection is kept at the end: what its client has just sent is still on its way (chosen: a round trip
+between continents)."""
+
+AGREE_S: Final = 1.0
+"""How long who has connected may take to agree on TLS, at the end (chosen)."""
+
+AGREEING_EVERY_S: Final = 0.02
+"""How often they are looked at then (chosen)."""
 
 LOOK_EVERY_S: Final = 1.0
 """How often connections are looked at: how late a deadline may be met, unless it is shorter than ten times that."""
@@ -86,6 +97,7 @@ class Connection(RequestHandler):
     """One client's connection."""
 
     __slots__ = (
+        "__weakref__",
         "_begun_at",
         "_body",
         "_body_until",
@@ -166,8 +178,10 @@ class Connection(RequestHandler):
         self._silence_s = min(self._silence_s, SURPLUS_S)
 
     async def end(self) -> None:
-        """Answer the request that has begun, if there is one, and close; returns when all of it is sent."""
-        await asyncio.sleep(0)  # one just made begins to wait for a request, so that closing can end that
+        """Answer the request that has begun or is on its way, if there is one, and close; returns when all of it is
+        sent."""
+        await asyncio.sleep(LAST_WORDS_S)
+        await asyncio.sleep(0)  # where the loop was held up for as long: it reads what has come before this goes on
         if self._head_bytes:
             self._request_factory = self._front.make_last
         else:
@@ -362,6 +376,7 @@ class Front(web.Server):
         self.head_bytes = limits.headers.bytes
         self.body_bytes = limits.body.bytes
         self._most = _affordable(limits.connections)
+        self._agreeing: WeakSet[Connection] = WeakSet()
         self._is_crowded = False
         self._look_every_s = min(LOOK_EVERY_S, min(self.header_s, self.body_s, self.keep_alive_s) / 10)
         self._next_look: asyncio.TimerHandle | None = None
@@ -369,10 +384,17 @@ class Front(web.Server):
     def __call__(self) -> Connection:
         return Connection(self, self._running_loop)
 
+    def agree(self) -> Connection:
+        """A connection that is made once its client has agreed on TLS; of one that does not nothing is heard."""
+        connection = self()
+        self._agreeing.add(connection)
+        return connection
+
     # --- how many
 
     def admit(self, connection: Connection) -> None:
         """Take in a connection that was just made, as far as there is room."""
+        self._agreeing.discard(connection)
         if self._next_look is None:
             self._look_later()
         surplus = len(self._connections) - self._most
@@ -419,7 +441,11 @@ class Front(web.Server):
 
     async def finish(self) -> None:
         """Answer what has begun and close every connection; returns when the last one is closed."""
-        await asyncio.gather(*[connection.end() for connection in self._made()])
+        agreed_by_s = self._running_loop.time() + AGREE_S
+        while self._connections or (self._agreeing and self._running_loop.time() < agreed_by_s):
+            await asyncio.gather(*[connection.end() for connection in self._made()])
+            if self._agreeing:
+                await asyncio.sleep(AGREEING_EVERY_S)
 
     async def cut(self, *, within_s: float) -> None:
         """Cancel every handler, which tells its client, and close. Those that ignore it are left behind."""

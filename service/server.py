@@ -1,9 +1,10 @@
 """One worker's serving: connections on its listeners, and an end that drops nothing.
 
-END       readiness fails → `drain` passes → listening stops → running requests finish within `shutdown`
-          without `drain`: Ctrl-C feels instant
-RETIRE    a newer generation serves: listening stops → running requests finish
-AT ONCE   nothing is waited for
+End      readiness fails → `drain` passes → listening stops → running requests finish within `shutdown`
+         without `drain`: Ctrl-C feels instant; `at_once`: nothing is waited for
+Retire   a newer generation serves: listening stops → running requests finish
+
+Where nobody goes on listening, nobody else may connect before the socket is closed (`listening.turn_away`).
 """
 
 from __future__ import annotations
@@ -11,18 +12,18 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
 from service.app import Application
-from service.listening import BACKLOG
-from service.protocol import Front
+from service.channel import End, Retire
+from service.listening import BACKLOG, turn_away
+from service.protocol import Connection, Front
 
-LAST_WORDS_S: Final = 0.2
-"""How long open connections are kept once listening has stopped: what their clients have just sent is still on its way
-(chosen: a round trip between continents)."""
+HANDSHAKE_S: Final = 0.2
+"""How long who has begun to connect may take, once nobody else may begin (chosen: a round trip between continents)."""
 
 CUT_S: Final = 1.0
 """What cancelled requests get to clean up (chosen)."""
@@ -35,31 +36,23 @@ class Stop:
         self.asked = asyncio.Event()
         self.urged = asyncio.Event()
         """Asked to end at once: no more waiting."""
-        self.drains = False
-        """Whether readiness should fail for a while first."""
-        self.retires_within_s: float | None = None
-        """Set where a newer generation takes over: what running requests get to finish."""
-        self.is_succeeded = False
-        """Whether others listen at the same addresses, and take what waits there."""
+        self.how: End | Retire = End(drain=False)
+        """What the first who asked said."""
+        self.is_last = False
+        """Whether nobody listens at its addresses any more afterwards."""
         self._task = asyncio.current_task()
         self._patience = 0
 
-    def ask(
-        self,
-        *,
-        drain: bool = False,
-        retire_within_s: float | None = None,
-        is_succeeded: bool = False,
-        at_once: bool = False,
-    ) -> None:
+    def ask(self, how: End | Retire) -> None:
         """End; the first who asks says how, and whoever asks `at_once` that nothing is waited for any more."""
-        is_first = not self.asked.is_set()
+        is_first, is_urgent = not self.asked.is_set(), isinstance(how, End) and how.at_once
         if is_first:
-            self.drains, self.retires_within_s, self.is_succeeded = drain, retire_within_s, is_succeeded
+            self.how = how
             self.asked.set()
-        if at_once:
+        if is_urgent:
             self.urged.set()
-        if (is_first or at_once) and not self._patience and self._task is not None:
+        self.is_last |= not how.others_listen
+        if (is_first or is_urgent) and not self._patience and self._task is not None:
             self._task.cancel()
 
     @contextmanager
@@ -96,6 +89,11 @@ class Listener:
     tls: ssl.SSLContext | None
 
     @property
+    def made(self) -> Callable[[], Connection]:
+        """What makes a connection."""
+        return self.front if self.tls is None else self.front.agree
+
+    @property
     def handshake_s(self) -> float | None:
         """How long a client may take to agree on TLS: as long as for a head."""
         return None if self.tls is None else self.front.header_s
@@ -109,12 +107,11 @@ class Listener:
 async def serve(application: Application, listeners: Sequence[Listener], stop: Stop) -> None:
     """Serve on the listeners until `stop`, then end as the head of this module says; they are closed then."""
     timeouts = application.loaded.settings.service.timeouts
-    fronts = [listener.front for listener in listeners]
     waiting = [listener.sock.dup() for listener in listeners]  # keeps the queues alive when the loop has closed its own
     loop = asyncio.get_running_loop()
     servers = [
         await loop.create_server(
-            listener.front,
+            listener.made,
             sock=listener.sock,
             backlog=BACKLOG,
             ssl=listener.tls,
@@ -125,49 +122,56 @@ async def serve(application: Application, listeners: Sequence[Listener], stop: S
     ]
     try:
         await stop.asked.wait()
-        if stop.retires_within_s is None:
-            application.state.draining = True
-            if stop.drains:
-                await stop.pause(timeouts.drain.seconds)
-        else:
-            application.state.retiring = True
+        match stop.how:
+            case Retire(within_s=within_s):
+                application.state.retiring = True
+            case End(drain=drain):
+                application.state.draining = True
+                within_s = timeouts.shutdown.seconds
+                if drain:
+                    await stop.pause(timeouts.drain.seconds)
+        if stop.is_last:
+            for sock in waiting:
+                turn_away(sock)
+            if stop.how != End(drain=False):  # Ctrl-C
+                await stop.pause(HANDSHAKE_S)
     finally:
         for server in servers:
             server.close()
-        for listener, sock in zip(listeners, waiting, strict=True):
-            if stop.is_succeeded:
+        if isinstance(stop.how, End) or stop.is_last:
+            await _accept_rest(waiting, listeners)
+        else:
+            for sock in waiting:
                 sock.close()
-            else:
-                await _accept_rest(sock, listener)
-    within_s = stop.retires_within_s if stop.retires_within_s is not None else timeouts.shutdown.seconds
-    await _finish(fronts, stop, within_s)
+    await _finish([listener.front for listener in listeners], stop, within_s)
 
 
-async def _accept_rest(sock: socket.socket, listener: Listener) -> None:
+async def _accept_rest(socks: Sequence[socket.socket], listeners: Sequence[Listener]) -> None:
     """Take in who has connected and was not accepted yet, and close: that alone would reset them, if no one else
     listens."""
     loop = asyncio.get_running_loop()
     arriving: set[asyncio.Task[object]] = set()
-    for _ in range(BACKLOG):
-        try:
-            connection, _ = sock.accept()
-        except ConnectionAbortedError:
-            continue  # this one has left
-        except OSError:
-            break  # nobody waits
-        connection.setblocking(False)
-        arriving.add(
-            loop.create_task(
-                loop.connect_accepted_socket(
-                    listener.front,
-                    connection,
-                    ssl=listener.tls,
-                    ssl_handshake_timeout=listener.handshake_s,
-                    ssl_shutdown_timeout=listener.goodbye_s,
+    for sock, listener in zip(socks, listeners, strict=True):
+        for _ in range(BACKLOG):
+            try:
+                connection, _ = sock.accept()
+            except ConnectionAbortedError:
+                continue  # this one has left
+            except OSError:
+                break  # nobody waits
+            connection.setblocking(False)
+            arriving.add(
+                loop.create_task(
+                    loop.connect_accepted_socket(
+                        listener.made,
+                        connection,
+                        ssl=listener.tls,
+                        ssl_handshake_timeout=listener.handshake_s,
+                        ssl_shutdown_timeout=listener.goodbye_s,
+                    )
                 )
             )
-        )
-    sock.close()  # at once: whoever connects after the last look would be reset
+        sock.close()
     if arriving:
         await asyncio.wait(arriving, timeout=CUT_S)  # a client may never agree on TLS, or not speak it at all
     for task in arriving:
@@ -177,8 +181,6 @@ async def _accept_rest(sock: socket.socket, listener: Listener) -> None:
 
 async def _finish(fronts: Sequence[Front], stop: Stop, seconds: float) -> None:
     """Let running requests finish, cut those that do not, close every connection."""
-    if any(front.connections for front in fronts):
-        await stop.pause(LAST_WORDS_S)
     finishing = asyncio.gather(*[front.finish() for front in fronts])
     await stop.wait_for(finishing, seconds)
     if not finishing.done():

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from service.app import household
-from service.channel import Message, Ready, Reload
+from service.channel import End, Message, Ready, Reload
 from service.chosen import Chosen
 from service.errors import StartError
 from service.generation import Generation
@@ -176,7 +176,7 @@ class Supervisor:
         """Let it finish what runs, as long as a handler may take."""
         timeouts = generation.service.timeouts
         within_s = max(timeouts.shutdown.seconds, timeouts.handler.seconds)
-        generation.retire(within_s, is_succeeded=generation.listeners.are_where(newer))
+        generation.retire(within_s, others_listen=generation.listeners.are_where(newer))
         await self._await_end([generation], within_s=within_s + OVERDUE_S)
 
     async def _end_everyone(self) -> None:
@@ -218,7 +218,7 @@ class Supervisor:
 
     def _end_asked(self, number: signal.Signals) -> None:
         self._signals.append(number)
-        self._stop.ask(at_once=len(self._signals) > 1)
+        self._stop.ask(End(drain=number == signal.SIGTERM, at_once=len(self._signals) > 1))
 
     def _hung_up(self) -> None:
         if self._has_terminal and not has_terminal():

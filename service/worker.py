@@ -129,7 +129,7 @@ class Worker:
         self._started: asyncio.Future[Mapping[str, object]] = loop.create_future()
         self._listeners: asyncio.Future[Mapping[str, socket.socket]] = loop.create_future()
         self._channel = Channel(sock, receive=self._receive, lost=self._lost)
-        loop.add_signal_handler(signal.SIGTERM, lambda: self._end(drain=True))
+        loop.add_signal_handler(signal.SIGTERM, self._end, End(drain=True, others_listen=True))
 
     @classmethod
     async def live(cls, chosen: Chosen, sock: socket.socket) -> int:
@@ -200,24 +200,15 @@ class Worker:
             case Serve():
                 if not self._listeners.done():
                     self._listeners.set_result(dict(zip(message.listeners, sockets, strict=True)))
-            case Retire():
-                self._end(retire_within_s=message.within_s, is_succeeded=message.is_succeeded)
-            case End():
-                self._end(drain=message.drain, at_once=message.at_once)
+            case Retire() | End():
+                self._end(message)
             case Record():
                 log.log(message.level, "%s", message.sentence)
             case _:
                 raise AssertionError(message)
 
-    def _end(
-        self,
-        *,
-        drain: bool = False,
-        retire_within_s: float | None = None,
-        is_succeeded: bool = False,
-        at_once: bool = False,
-    ) -> None:
-        self._stop.ask(drain=drain, retire_within_s=retire_within_s, is_succeeded=is_succeeded, at_once=at_once)
+    def _end(self, how: Retire | End) -> None:
+        self._stop.ask(how)
         if not self._listeners.done():
             self._listeners.set_result({})  # there is nothing to serve on any more
 
@@ -226,7 +217,7 @@ class Worker:
         if not self._stop.asked.is_set():
             if self._is_serving:
                 log.error("The supervisor has gone: this worker finishes what runs and ends.")
-            self._end()
+            self._end(End(drain=False))
             overdue = threading.Timer(ORPHAN_S, os._exit, (os.EX_SOFTWARE,))  # nobody else would kill it
             overdue.daemon = True
             overdue.start()

@@ -19,6 +19,9 @@ REPOSITORY = Path(__file__).parents[3]
 NOISE = ("Traceback", "Exception in callback", "never retrieved", "Background task", "Fatal Python error")
 """What no service says, however it is treated."""
 
+UNANSWERED_S = 0.1
+"""After which a connection on this machine is one that is not answered."""
+
 PATIENCE_S = 30.0
 """How long a test waits for what must come; only a failing test waits that long."""
 
@@ -183,10 +186,15 @@ class Running:
         return process.returncode, out.decode()
 
     async def stopped_listening(self) -> None:
+        """Once nobody can connect: refused, or not answered by a socket that is about to be closed."""
         async with asyncio.timeout(PATIENCE_S):
             with suppress(ConnectionError):
                 while True:
-                    _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+                    connecting = asyncio.open_connection("127.0.0.1", self.port)
+                    try:
+                        _, writer = await asyncio.wait_for(connecting, UNANSWERED_S)
+                    except TimeoutError:
+                        return
                     writer.close()
                     await asyncio.sleep(0.005)
 

@@ -257,7 +257,7 @@ async def test_end_during_a_reload_lets_running_requests_finish(
 
 
 async def test_closed_standard_streams_do_no_harm(start: Any, tmp_path: Path) -> None:
-    await start()  # for its config.toml
+    await (await start()).served()  # for its config.toml, which it has read by then
     (tmp_path / "config.toml").write_text(
         (tmp_path / "config.toml").read_text().replace("port = 0", 'listen = "unix:s"')
     )

@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import ssl
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from service.listening import Address, ListenError, _why_not, bind
+from service.listening import Address, ListenError, _why_not, bind, turn_away
 
 # --- addresses
 
@@ -123,6 +124,42 @@ def test_host_may_be_a_name_or_an_address_of_either_kind(host: str) -> None:
     with sock:
         assert sock.getsockname()[1] > 0
         assert not sock.getblocking()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="TCP elsewhere has no such thing")
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_who_has_connected_is_served_and_who_comes_later_is_not_answered(host: str) -> None:
+    try:
+        sock = bind(Address("service.host", host, 0))
+    except ListenError:
+        pytest.skip("this machine has no IPv6")
+    with sock, socket.socket(sock.family) as later:
+        sock.listen(8)
+        with socket.create_connection(sock.getsockname()[:2]) as early:
+            turn_away(sock)
+            turn_away(sock)  # another worker does it too
+            later.setblocking(False)
+            assert later.connect_ex(sock.getsockname()) == errno.EINPROGRESS
+            accepted, _ = sock.accept()
+            with accepted:
+                early.sendall(b"asks")
+                assert accepted.recv(4) == b"asks"
+                accepted.sendall(b"is told")
+                assert early.recv(7) == b"is told"
+            with pytest.raises(BlockingIOError):
+                sock.accept()
+
+
+def test_unix_socket_takes_who_has_connected_and_refuses_who_comes_later(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with bind(Address("service.listen", path=path)) as sock, socket.socket(socket.AF_UNIX) as early:
+        sock.listen(8)
+        early.connect(str(path))
+        turn_away(sock)
+        turn_away(sock)
+        with socket.socket(socket.AF_UNIX) as later, pytest.raises(ConnectionRefusedError):
+            later.connect(str(path))
+        sock.accept()[0].close()
 
 
 # --- a unix socket
@@ -268,6 +305,21 @@ async def test_clients_that_do_not_agree_on_tls_hold_no_end(start: Any, tmp_path
         for sock in others:
             sock.close()
     assert (code, took_s < 20) == (0, True)
+
+
+async def test_client_that_is_agreeing_on_tls_at_the_end_is_served(start: Any, tmp_path: Path) -> None:
+    trusted = write_certificate(tmp_path, serial=1)
+    service = await start(config=TLS)
+    service.port = int((await service.line(r"https://127\.0\.0\.1:(\d+)"))[1])
+    trusting = ssl.create_default_context(cadata=trusted.decode())
+    reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+    service.send(signal.SIGTERM)
+    await service.stopped_listening()
+    await writer.start_tls(trusting, server_hostname="127.0.0.1")
+    writer.write(b"GET /hello HTTP/1.1\r\nHost: t\r\n\r\n")
+    assert (await reader.read()).startswith(b"HTTP/1.1 200 OK\r\n")
+    writer.close()
+    assert (await service.ended())[0] == 0
 
 
 # --- the operators' listener
