@@ -13,9 +13,9 @@ import pytest_asyncio
 from yarl import URL
 
 from plugins.resources import Settings
-from plugins.resources.catalogue import Catalogue, Column, Table, Type
-from plugins.resources.resource import Resource
-from plugins.resources.selecting import select
+from plugins.resources.schema.catalogue import Catalogue, Column, Table, Type
+from plugins.resources.schema.resource import Resource
+from plugins.resources.schema.selecting import select
 from service.testing.service import MakeService, Service
 
 MakeDatabase = Callable[[str], str]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncpg
 import pytest_asyncio
 
-from plugins.resources.catalogue import CATALOGUE, Catalogue, ForeignKey, Type, read_catalogue
+from plugins.resources.schema.catalogue import CATALOGUE, Catalogue, ForeignKey, Type, read_catalogue
 
 
 @pytest_asyncio.fixture

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plugins.resources.grammar import MAX_IN_VALUES, ListQuery, parse_item, parse_list, split_list
+from plugins.resources.parse.query import MAX_IN_VALUES, ListQuery, parse_item, parse_list, split_list
 
 
 def understood(query, resource) -> ListQuery:

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-from plugins.resources.kinds import OPERATORS, Unfit
-from plugins.resources.resource import Field, Order, Resource
+from plugins.resources.schema.kinds import OPERATORS, Unfit
+from plugins.resources.schema.resource import Field, Order, Resource
 from service.api import nearest
 
 RESERVED: Final = frozenset({"sort", "fields", "page", "limit", "cursor", "count", "filter"})

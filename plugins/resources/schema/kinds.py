@@ -24,7 +24,7 @@ from datetime import UTC, date, datetime, time
 from typing import Final, Literal
 from uuid import UUID
 
-from plugins.resources.catalogue import Type
+from plugins.resources.schema.catalogue import Type
 from service.api import listed
 
 SAME: Final = ("eq", "ne", "in", "nin", "null")
