@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from plugins.resources.parse.query import Fault, ListQuery
+from plugins.resources.parse.faults import Fault
+from plugins.resources.parse.query import ListQuery
 from plugins.resources.schema.resource import Resource
 from service.api import Detail, InvalidRequest
 
@@ -56,7 +57,7 @@ def list_body(page: bytes, query: ListQuery) -> bytes:
 
 def refusal(faults: Sequence[Fault]) -> InvalidRequest:
     """The answer to a request with these faults."""
-    details = [Detail(fault.parameter, fault.message) for fault in faults]
+    details = [Detail(fault.field, fault.message) for fault in faults]
     first = details[0]
     message = f"{first.field} {first.message}" if len(details) == 1 else f"{len(details)} parameters are wrong."
     return InvalidRequest(message, details=details)

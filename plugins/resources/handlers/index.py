@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import orjson
 from aiohttp.web import Request
 
-from plugins.resources.parse.query import Fault, parse_nothing
+from plugins.resources.parse.faults import Fault
+from plugins.resources.parse.query import parse_nothing
 from plugins.resources.render import LIST_BODY, description, refusal
 from plugins.resources.schema.resource import Resource
 from service.api import Answer

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from aiohttp.web import Request
 
-from plugins.resources.parse.query import Fault, ListQuery, parse_item, parse_key, parse_list
+from plugins.resources.parse.faults import Fault
+from plugins.resources.parse.query import ListQuery, parse_item, parse_key, parse_list
 from plugins.resources.plan.items import ItemStatement
 from plugins.resources.plan.lists import Below, ListStatement
 from plugins.resources.render import list_body, refusal
