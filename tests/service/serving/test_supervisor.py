@@ -325,7 +325,7 @@ async def test_workers_that_ask_for_a_reload_at_one_time_get_one(start: Any, tmp
     service = await (await start("--workers", "2", asking=asking, logs="")).served()
     before = await service.pids(2)
     (tmp_path / "asked").touch()
-    await service.until_pids(lambda pids: len(pids) == 2 and not pids & before)
+    await service.until_pids(lambda pids: not pids & before, count=2)
     assert (await service.command("reload"))[0] == 0  # after whatever else was asked for
     service.send(signal.SIGTERM)
     await service.ended()
