@@ -38,8 +38,8 @@ class Controlled(Protocol):
         """Where it listens."""
 
 
-class NoAnswer(StartError):
-    """The service cannot be reached, or has refused."""
+class ControlError(StartError):
+    """What a running service was asked for has not come about: it cannot be reached, or it has refused."""
 
     exit_code = 1
 
@@ -131,14 +131,16 @@ def running(folder: Path) -> dict[int, socket.socket]:
 
 
 def ask(sock: socket.socket, request: dict[str, str]) -> Reply:
-    """Ask a running service and wait for what comes of it. Raises NoAnswer where it ends before it says."""
+    """Ask a running service and wait for what comes of it. Raises ControlError where it ends before it says."""
     with sock, sock.makefile("rwb") as stream:
         try:
             stream.write(json.dumps(request).encode() + b"\n")
             stream.flush()
             answer = json.loads(stream.readline())
         except (OSError, ValueError):
-            raise NoAnswer("the service ended before it could say what came of it; its log has the reason.") from None
+            raise ControlError(
+                "the service ended before it could say what came of it; its log has the reason."
+            ) from None
     return Reply(bool(answer["ok"]), str(answer["text"]))
 
 

@@ -39,6 +39,7 @@ from service.server import CUT_S, Listener, Stop, serve
 from service.slots import Door
 from service.sources import plugin_folders
 from service.spawning import SUPERVISORS
+from service.stderr import log_to_stderr
 from service.table import UNMATCHED
 
 log = logging.getLogger("pegboard")
@@ -68,12 +69,6 @@ def main(descriptor: str, errand: str) -> None:
     sock = socket.socket(fileno=int(descriptor))
     sock.set_inheritable(False)  # what a plugin starts must not keep the channel open
     sys.exit(work(chosen, sock))
-
-
-def log_to_stderr() -> None:
-    """Python's last resort, with the level and the name: it steps back once a plugin handles logging."""
-    if logging.lastResort is not None:
-        logging.lastResort.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
 
 
 def work(chosen: Chosen, sock: socket.socket) -> int:

@@ -18,7 +18,7 @@ from service.cli.looking import opened, stdout_kept_clean
 from service.cli.machine import Finding, Level
 from service.cli.options import json_option, reads_config
 from service.cli.printing import console, print_json
-from service.control import NoAnswer, ask, control_folder, running
+from service.control import ControlError, ask, control_folder, running
 from service.errors import SettingsError, StartError
 from service.listening import ListenError, addresses, bind, listen
 from service.loader import Loaded
@@ -121,7 +121,7 @@ def _addresses_of(sock: socket.socket) -> list[str]:
     sock.settimeout(ANSWER_S)
     try:
         return ask(sock, {"do": "addresses"}).text.splitlines()
-    except NoAnswer:
+    except ControlError:
         return []
 
 

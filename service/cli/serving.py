@@ -12,9 +12,9 @@ from service.chosen import Chosen
 from service.cli.banner import print_banner
 from service.control import controlled
 from service.spawning import Spawned
+from service.stderr import log_to_stderr
 from service.supervisor import Started, Supervisor
 from service.watching import watch_files
-from service.worker import log_to_stderr
 
 
 def supervise(chosen: Chosen, ahead: Spawned, *, watch: bool, began_s: float) -> int:
