@@ -340,20 +340,6 @@ async def test_state_folder_that_cannot_be_used_is_told_and_sighup_still_reloads
     await service.until_pids(lambda pids: not pids & before)
 
 
-@pytest.mark.parametrize("place", ["plugins/greeting.py", "config.toml"])
-async def test_watch_reloads_when_a_file_changes(start: Any, tmp_path: Path, place: str) -> None:
-    service = await (await start("--watch", greeting=GREETING, logs="")).served()
-    before = await service.pids(1)
-    # Until it watches, a change is not seen: change again.
-    async with asyncio.timeout(60):
-        while await service.pids(1) == before:
-            edit(tmp_path / place, "\n", "\n\n")
-            await asyncio.sleep(0.3)
-    service.send(signal.SIGINT)
-    await service.ended()
-    assert '"message":"Reloaded in ' in service.out
-
-
 # --- what it is not
 
 
