@@ -159,12 +159,12 @@ class Generation:
         for worker in self.workers:
             self._employ(worker)
 
-    def retire(self, within_s: float, *, others_listen: bool) -> None:
-        """Let running requests finish within so many seconds: a newer generation serves, at the same addresses if
-        `others_listen`."""
+    def retire(self, within_s: float, *, kept: Sequence[str]) -> None:
+        """Let running requests finish within so many seconds: a newer generation serves, which has the listeners `kept`
+        too."""
         self._is_ending = True
         for worker in self.workers:
-            worker.send(Retire(within_s, others_listen))
+            worker.send(Retire(within_s, kept))
 
     def end(self, *, drain: bool) -> None:
         """End them with the service, in good order; those that retire go on as they were told."""

@@ -189,7 +189,7 @@ class Supervisor:
         """Let it finish what runs, as long as a handler may take."""
         timeouts = generation.service.timeouts
         within_s = max(timeouts.shutdown.seconds, timeouts.handler.seconds)
-        generation.retire(within_s, others_listen=generation.listeners.are_where(newer))
+        generation.retire(within_s, kept=generation.listeners.kept_by(newer))
         await self._await_end([generation], within_s=within_s + OVERDUE_S)
 
     async def _end_everyone(self) -> None:

@@ -166,7 +166,7 @@ class Worker:
                     return  # told to end
                 self._is_serving = True
                 settle_memory()
-                listeners = [Listener(sock, application.front(name), tls) for name, sock in sockets.items()]
+                listeners = [Listener(name, sock, application.front(name), tls) for name, sock in sockets.items()]
                 await serve(application, listeners, self._stop)
 
     def _load(self, household: Mapping[str, object]) -> Loaded:
