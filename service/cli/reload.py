@@ -23,11 +23,14 @@ def reload(chosen: Chosen, pid: int | None) -> None:
       pegboard reload
       pegboard reload --pid 4242
     """
+    unread: SettingsError | None = None
     try:
         folder = control_folder(chosen.settings())
-    except SettingsError:  # the service itself says what is wrong, if it is where services usually are
-        folder = usual_folder(chosen.config)
+    except SettingsError as error:  # the service itself says what is wrong, if it is where services usually are
+        folder, unread = usual_folder(chosen.config), error
     services = running(folder)
+    if unread is not None and not services:
+        raise unread
     if pid is None and len(services) > 1:
         pids = ", ".join(map(str, services))
         raise ControlError(f"several services run with this state_dir, processes {pids}: choose one with --pid.")
