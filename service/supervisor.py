@@ -100,7 +100,10 @@ class Supervisor:
             async with AsyncExitStack() as stack:
                 stack.push_async_callback(self._tasks.end)
                 stack.callback(self._dismiss_ahead)
-                loaded = self._chosen.load(tasks=self._tasks, say=self._say, serves=True)
+                settings = self._chosen.settings()
+                if self._ahead is not None:
+                    self._ahead.choose(self._chosen.settled(settings))  # it loads while the households open
+                loaded = self._chosen.load(settings, tasks=self._tasks, say=self._say, serves=True)
                 self._household = await stack.enter_async_context(household(loaded))
                 stack.callback(lambda: self._listeners.remove_paths())
                 stack.push_async_callback(self._end_everyone)
@@ -155,7 +158,7 @@ class Supervisor:
         service = settings.service
         listeners = self._listeners.change(addresses(service, settings.config_path.parent))
         generation = Generation(
-            self._chosen,
+            self._chosen.settled(settings),
             worker_count(service.workers),
             service=service,
             listeners=listeners,

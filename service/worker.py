@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import json
 import logging
 import os
 import re
@@ -58,17 +57,18 @@ ITEM: Final = re.compile(r"/\{[^/]+\}")
 """What the path of an item adds to that of its list."""
 
 
-def main(descriptor: str, errand: str) -> None:
-    """Serve as `errand` says (JSON: config, environment, overrides), told over the socket `descriptor`."""
+def main(channel: str, errand: str) -> None:
+    """Serve what comes through the pipe `errand` (`Chosen` as JSON), told over the socket `channel`: descriptors."""
     for number in SUPERVISORS:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SUPERVISORS)
     log_to_stderr()
-    config, environment, overrides = json.loads(errand)
-    chosen = Chosen(Path(config), environment, tuple(overrides))
-    sock = socket.socket(fileno=int(descriptor))
+    sock = socket.socket(fileno=int(channel))
     sock.set_inheritable(False)  # what a plugin starts must not keep the channel open
-    sys.exit(work(chosen, sock))
+    with open(int(errand), encoding="utf-8") as stream:
+        told = stream.read()
+    if told:  # else the supervisor has gone
+        sys.exit(work(Chosen.from_json(told), sock))
 
 
 def work(chosen: Chosen, sock: socket.socket) -> int:

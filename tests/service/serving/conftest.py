@@ -173,6 +173,10 @@ class Running:
         except FileNotFoundError:
             return set()  # it has ended
 
+    def shown(self, worker: int) -> str:
+        """Its command line, which everyone on the machine can read."""
+        return Path(f"/proc/{worker}/cmdline").read_text()
+
     async def command(self, *words: str) -> tuple[int | None, str]:
         """Another command of ours in the same folder: its exit code and all that it prints."""
         process = await asyncio.create_subprocess_exec(
