@@ -1,6 +1,7 @@
-"""A worker: the process that serves. It is started by the supervisor and told by it, over a channel, what to do.
+"""A worker: the process that serves. It is started by the supervisor and told by it what to load, and then, over a
+channel, what to do.
 
-    load → (Start) → open → Ready → (Serve) → serve → (End, Retire, or the supervisor has gone) → close
+    (errand) → load → (Start) → open → Ready → (Serve) → serve → (End, Retire, or the supervisor has gone) → close
 
 SIGTERM to a worker alone ends it as a service would end; the supervisor puts another in its place. Ctrl-C and SIGHUP
 reach the whole process group and are the supervisor's affair.
