@@ -53,8 +53,12 @@ class Retire:
     """Take no more connections, finish what runs within so many seconds, end."""
 
     within_s: float
-    others_listen: bool
-    """True where the newer generation listens at the same addresses: then what waits there is theirs."""
+    kept: Sequence[str]
+    """Listeners that the newer generation has too: what waits there is theirs."""
+
+    def is_last(self, listener: str) -> bool:
+        """Whether nobody listens there any more afterwards."""
+        return listener not in self.kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,10 @@ class End:
     """Nothing is waited for any more."""
     others_listen: bool = False
     """True where only this worker ends."""
+
+    def is_last(self, listener: str) -> bool:
+        """Whether nobody listens there any more afterwards."""
+        return not self.others_listen
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,10 @@ Light on purpose: `pegboard run` starts its first worker before it imports what 
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,17 +33,33 @@ class Chosen:
     environment: str | None = None
     overrides: tuple[str, ...] = ()
     """Each `PATH=VALUE`."""
+    text: str | None = field(default=None, repr=False)
+    """What the file says, where that is settled: for the workers of a generation. None: it is read."""
 
     @classmethod
     def usual(cls) -> Chosen:
         """What is chosen where nothing is said."""
         return cls(Path(os.environ.get("PEGBOARD_CONFIG") or DEFAULT_CONFIG))
 
+    def settled(self, settings: Settings) -> Chosen:
+        """The same with the file as it was when these settings were read, whatever becomes of it."""
+        return replace(self, text=settings.config_text)
+
+    def to_json(self) -> str:
+        return json.dumps([str(self.config), self.environment, self.overrides, self.text])
+
+    @classmethod
+    def from_json(cls, text: str) -> Chosen:
+        config, environment, overrides, content = json.loads(text)
+        return cls(Path(config), environment, tuple(overrides), content)
+
     def settings(self) -> Settings:
         """Raises SettingsError for a file that cannot be read at all; other faults wait for `load`."""
         from service.settings import read
 
-        return read(self.config, environment=self.environment, overrides=self.overrides, environ=os.environ)
+        return read(
+            self.config, text=self.text, environment=self.environment, overrides=self.overrides, environ=os.environ
+        )
 
     def load(
         self,

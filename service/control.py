@@ -10,6 +10,8 @@ import asyncio
 import json
 import logging
 import os
+import pwd
+import shlex
 import socket
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
@@ -23,6 +25,7 @@ from service.settings import ServiceSettings, Settings
 log = logging.getLogger("pegboard")
 
 FOLDER: Final = "control"
+SUFFIX: Final = ".sock"
 
 LONGEST_PATH_BYTES: Final = 103
 """What fits into sockaddr_un on every platform (macOS: 104 with the closing NUL)."""
@@ -38,8 +41,8 @@ class Controlled(Protocol):
         """Where it listens."""
 
 
-class NoAnswer(StartError):
-    """The service cannot be reached, or has refused."""
+class ControlError(StartError):
+    """What a running service was asked for has not come about: it cannot be reached, or it has refused."""
 
     exit_code = 1
 
@@ -77,7 +80,7 @@ async def controlled(service: Controlled, settings: Settings) -> AsyncIterator[N
         finally:
             writer.close()
 
-    path = control_folder(settings) / f"{os.getpid()}.sock"
+    path = control_folder(settings) / f"{os.getpid()}{SUFFIX}"
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.unlink(missing_ok=True)  # of a process that had our number
@@ -114,9 +117,16 @@ async def _obey(service: Controlled, asked: object) -> Reply:
 
 
 def running(folder: Path) -> dict[int, socket.socket]:
-    """A connection to each service whose socket is in this folder, by process id. Others' remains are removed."""
+    """A connection to each service whose socket is in this folder, by process id. Others' remains are removed. Raises
+    ControlError where the folder is another user's: then nobody but that user knows."""
     found: dict[int, socket.socket] = {}
-    for path in sorted(folder.glob("*.sock")):
+    try:
+        paths = sorted([path for path in folder.iterdir() if path.suffix == SUFFIX])
+    except (FileNotFoundError, NotADirectoryError):
+        return found
+    except PermissionError:
+        raise ControlError(_not_ours(folder)) from None
+    for path in paths:
         sock = socket.socket(socket.AF_UNIX)
         try:
             with _short(path) as short:
@@ -125,20 +135,45 @@ def running(folder: Path) -> dict[int, socket.socket]:
         except (ConnectionRefusedError, ValueError):
             sock.close()
             path.unlink(missing_ok=True)
+        except PermissionError:
+            for each in (sock, *found.values()):
+                each.close()
+            raise ControlError(_not_ours(folder)) from None
         except OSError:
             sock.close()
     return found
 
 
+def _not_ours(folder: Path) -> str:
+    """Why services in this folder cannot be reached."""
+    try:
+        number = folder.stat().st_uid
+    except OSError:
+        return (
+            "whether a service runs with this state_dir is for its own user and root to know: run this as one of them, "
+            "as in sudo -u USER."
+        )
+    try:
+        name = pwd.getpwuid(number).pw_name
+    except KeyError:
+        name = f"#{number}"
+    return (
+        f"services with this state_dir are those of user {name}, and only that user and root may reach them: run this "
+        f"as one of them, as in sudo -u {shlex.quote(name)}."
+    )
+
+
 def ask(sock: socket.socket, request: dict[str, str]) -> Reply:
-    """Ask a running service and wait for what comes of it. Raises NoAnswer where it ends before it says."""
+    """Ask a running service and wait for what comes of it. Raises ControlError where it ends before it says."""
     with sock, sock.makefile("rwb") as stream:
         try:
             stream.write(json.dumps(request).encode() + b"\n")
             stream.flush()
             answer = json.loads(stream.readline())
         except (OSError, ValueError):
-            raise NoAnswer("the service ended before it could say what came of it; its log has the reason.") from None
+            raise ControlError(
+                "the service ended before it could say what came of it; its log has the reason."
+            ) from None
     return Reply(bool(answer["ok"]), str(answer["text"]))
 
 

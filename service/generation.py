@@ -45,8 +45,8 @@ class WorkerFailed(StartError):
         self.exit_code = exit_code
 
 
-class Worker:
-    """One worker process."""
+class WorkerProcess:
+    """One worker, as its supervisor sees it."""
 
     def __init__(self, spawned: Spawned, *, heard: Callable[[Message], None]) -> None:
         """`heard` gets what it says while it serves. Needs a running loop."""
@@ -131,7 +131,7 @@ class Generation:
         """`spawn` runs what looks after the workers."""
         self.service = service
         self.listeners = listeners
-        self.workers: set[Worker] = set()
+        self.workers: set[WorkerProcess] = set()
         self._chosen = chosen
         self._count = count
         self._household = household
@@ -159,12 +159,12 @@ class Generation:
         for worker in self.workers:
             self._employ(worker)
 
-    def retire(self, within_s: float, *, others_listen: bool) -> None:
-        """Let running requests finish within so many seconds: a newer generation serves, at the same addresses if
-        `others_listen`."""
+    def retire(self, within_s: float, *, kept: Sequence[str]) -> None:
+        """Let running requests finish within so many seconds: a newer generation serves, which has the listeners `kept`
+        too."""
         self._is_ending = True
         for worker in self.workers:
-            worker.send(Retire(within_s, others_listen))
+            worker.send(Retire(within_s, kept))
 
     def end(self, *, drain: bool) -> None:
         """End them with the service, in good order; those that retire go on as they were told."""
@@ -178,7 +178,7 @@ class Generation:
         for worker in self.workers:
             worker.send(End(drain=False, at_once=True))
 
-    def kill(self) -> tuple[Worker, ...]:
+    def kill(self) -> tuple[WorkerProcess, ...]:
         """Kill those that are left; returns them."""
         for worker in self.workers:
             worker.kill()
@@ -194,18 +194,18 @@ class Generation:
         """Have a worker write it into the log; False where none could."""
         return any(worker.ready.done() and worker.send(Record(level, sentence)) for worker in tuple(self.workers))
 
-    def _begin(self, spawned: Spawned) -> Worker:
-        worker = Worker(spawned, heard=self._heard)
+    def _begin(self, spawned: Spawned) -> WorkerProcess:
+        worker = WorkerProcess(spawned, heard=self._heard)
         self.workers.add(worker)
         worker.ended.add_done_callback(lambda _: self.workers.discard(worker))
         worker.send(Start(self._household))
         return worker
 
-    def _employ(self, worker: Worker) -> None:
+    def _employ(self, worker: WorkerProcess) -> None:
         worker.serve(self.listeners)
         self._spawn(self._look_after(worker))
 
-    async def _look_after(self, worker: Worker) -> None:
+    async def _look_after(self, worker: WorkerProcess) -> None:
         """Wait for its end; where that was not asked for, put another in its place."""
         loop = asyncio.get_running_loop()
         began_s = loop.time()
@@ -220,7 +220,7 @@ class Generation:
             await asyncio.sleep(pause_s)
             if self._is_ending:
                 return
-            successor: Worker | None = None
+            successor: WorkerProcess | None = None
             try:
                 successor = self._begin(Spawned(self._chosen))
                 await _ready([successor], self.service.timeouts.reload.seconds)
@@ -244,7 +244,7 @@ class Generation:
         return f"{loop}{self._crash_count} times in a row now: the next one is started in {pause_s:g} s"
 
 
-async def _ready(workers: Sequence[Worker], within_s: float | None) -> list[Ready]:
+async def _ready(workers: Sequence[WorkerProcess], within_s: float | None) -> list[Ready]:
     """What each has opened. Raises StartError where one cannot, or where one takes longer (None: it may)."""
     try:
         async with asyncio.timeout(within_s):

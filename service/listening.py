@@ -15,7 +15,7 @@ import struct
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -65,6 +65,8 @@ class Address:
     host: str = ""
     port: int = 0
     path: Path | None = None
+    mode: int = field(default=0o600, compare=False)
+    """Who may connect to a unix socket, as of a file: it takes the right to write."""
 
     def __str__(self) -> str:
         return str(self.path.absolute()) if self.path is not None else f"port {self.port} on {self.host}"
@@ -73,7 +75,8 @@ class Address:
 def addresses(service: ServiceSettings, folder: Path) -> Mapping[str, Address]:
     """The address of each listener; a relative path is below `folder`."""
     if service.listen is not None:
-        main = Address("service.listen", path=folder / service.listen.removeprefix(UNIX))
+        path = folder / service.listen.removeprefix(UNIX)
+        main = Address("service.listen", path=path, mode=int(service.socket_mode, 8))
     else:
         main = Address("service.host", service.host, service.port)
     if service.operator is None:
@@ -84,7 +87,7 @@ def addresses(service: ServiceSettings, folder: Path) -> Mapping[str, Address]:
 def bind(address: Address) -> socket.socket:
     """A socket bound to the address, not yet listening. Raises ListenError with the way out."""
     if address.path is not None:
-        return _bind_path(address.path)
+        return _bind_path(address, address.path)
     host, port = address.host, address.port
     try:
         family, kind, proto, _, where = socket.getaddrinfo(
@@ -109,8 +112,11 @@ def bind(address: Address) -> socket.socket:
 
 
 def listen(sock: socket.socket, address: Address) -> None:
-    """Begin to listen. Raises ListenError where another process, which had bound it as well, listens already."""
+    """Begin to listen: before, nobody can connect to a unix socket, whatever its mode. Raises ListenError where another
+    process, which had bound it as well, listens already."""
     try:
+        if address.path is not None:
+            address.path.chmod(address.mode)
         sock.listen(BACKLOG)
     except OSError as error:
         raise ListenError(_why_not(error, address)) from error
@@ -133,6 +139,12 @@ def turn_away(sock: socket.socket) -> None:
 
 
 def _why_not(error: OSError, address: Address) -> str:
+    if address.path is not None:
+        reason = os.strerror(error.errno) if error.errno else "the path is too long for a unix socket"
+        return (
+            f"service.listen: cannot listen on {address.path}: {reason}; name a short path in a folder that is yours, "
+            'as in listen = "unix:/run/pegboard/pegboard.sock"'
+        )
     host, port = address.host, address.port
     option = "--port {}" if address.setting == "service.host" else "service.operator.port, as in port = {}"
     if error.errno == errno.EADDRINUSE:
@@ -146,8 +158,8 @@ def _why_not(error: OSError, address: Address) -> str:
     return f"cannot listen on {host} port {port}: {reason}; choose another with --host and --port"
 
 
-def _bind_path(path: Path) -> socket.socket:
-    """A unix socket at `path`; one that a service left behind is taken over."""
+def _bind_path(address: Address, path: Path) -> socket.socket:
+    """A unix socket at the path of the address; one that a service left behind is taken over."""
     sock = socket.socket(socket.AF_UNIX)
     try:
         if _is_left_behind(path):
@@ -158,11 +170,7 @@ def _bind_path(path: Path) -> socket.socket:
         if error.errno == errno.EADDRINUSE:
             taken = "is a file that is there already" if not path.is_socket() else "is taken by another process"
             raise ListenError(f'{path} {taken}; choose another, as in listen = "unix:{path}-2"') from error
-        reason = os.strerror(error.errno) if error.errno else "the path is too long for a unix socket"
-        raise ListenError(
-            f"service.listen: cannot listen on {path}: {reason}; name a short path in a folder that is yours, as in "
-            'listen = "unix:/run/pegboard/pegboard.sock"'
-        ) from error
+        raise ListenError(_why_not(error, address)) from error
     sock.setblocking(False)
     return sock
 
@@ -182,13 +190,34 @@ def _is_left_behind(path: Path) -> bool:
     return False
 
 
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """A socket that is bound, and maybe listens."""
+
+    address: Address
+    sock: socket.socket
+    file: tuple[int, int] | None
+    """Which file a unix socket is: another service may have put its own in that place since."""
+    lineage: object
+    """The same for all copies of one socket."""
+
+    def copy(self, address: Address) -> _Open:
+        return _Open(address, self.sock.dup(), self.file, self.lineage)
+
+    @property
+    def can_be_found(self) -> bool:
+        """False for a unix socket whose file is not there any more: nobody finds the way to it."""
+        try:
+            return self.address.path is None or _identity(self.address.path) == self.file
+        except OSError:
+            return False
+
+
 class Listeners:
     """The listening sockets of the service, by name; kept by the supervisor."""
 
     def __init__(self) -> None:
-        self._open: dict[str, tuple[Address, socket.socket]] = {}
-        self._files: dict[str, tuple[int, int]] = {}
-        """Which file each unix socket is: another service may have put its own in that place since."""
+        self._open: dict[str, _Open] = {}
 
     def change(self, wanted: Mapping[str, Address]) -> Listeners:
         """Listeners at these addresses: sockets that are open already are shared, others are bound. Raises ListenError,
@@ -197,14 +226,17 @@ class Listeners:
         try:
             for name, address in wanted.items():
                 known = self._open.get(name)
-                is_shared = known is not None and known[0] == address
-                sock = known[1].dup() if known is not None and is_shared else bind(address)
-                new._open[name] = (address, sock)
-                if address.path is not None:
-                    new._files[name] = self._files[name] if is_shared else _identity(address.path)
+                if known is not None and known.address == address and known.can_be_found:
+                    new._open[name] = known.copy(address)
+                else:
+                    sock = bind(address)
+                    file = None if address.path is None else _identity(address.path)
+                    new._open[name] = _Open(address, sock, file, lineage=object())
         except ListenError as error:
+            new.remove_paths(but=self)
             new.close()
-            own = [each for each, _ in self._open.values() if each.path is None and each.port == address.port]
+            ours = [each.address for each in self._open.values()]
+            own = [each for each in ours if each.path is None and each.port == address.port]
             if address.path is None and own:
                 raise ListenError(
                     f"{address.setting}: port {address.port} on {address.host} overlaps with port {own[0].port} on "
@@ -212,14 +244,16 @@ class Listeners:
                 ) from error
             raise
         except OSError as error:
+            new.remove_paths(but=self)
             new.close()
             raise ListenError(f"no socket can be opened ({error.strerror}); raise ulimit -n.") from error
         return new
 
     def listen(self) -> None:
         """Begin to listen on all of them. Raises ListenError."""
-        for address, sock in self._open.values():
-            listen(sock, address)
+        # A unix socket that is kept may get another mode, so it comes last: nothing has changed where another fails.
+        for each in sorted(self._open.values(), key=lambda each: each.address.path is not None):
+            listen(each.sock, each.address)
 
     @property
     def names(self) -> list[str]:
@@ -229,39 +263,39 @@ class Listeners:
     def addresses(self) -> list[Address]:
         """Where they are, with the port that each has been given."""
         return [
-            address if address.path is not None else replace(address, port=sock.getsockname()[1])
-            for address, sock in self._open.values()
+            each.address if each.address.path is not None else replace(each.address, port=each.sock.getsockname()[1])
+            for each in self._open.values()
         ]
 
-    def are_where(self, others: Listeners) -> bool:
-        """True if the settings name the same addresses for both."""
-        return [address for address, _ in self._open.values()] == [address for address, _ in others._open.values()]
+    def kept_by(self, others: Listeners) -> list[str]:
+        """Names of those of which `others` have a copy."""
+        lineages = {name: each.lineage for name, each in others._open.items()}
+        return [name for name, each in self._open.items() if lineages.get(name) is each.lineage]
 
     @property
     def sockets(self) -> list[socket.socket]:
-        return [sock for _, sock in self._open.values()]
+        return [each.sock for each in self._open.values()]
 
     def socket(self, name: str) -> socket.socket:
-        return self._open[name][1]
+        return self._open[name].sock
 
     def close(self) -> None:
         """Close our copies; those of workers are theirs."""
-        for _, sock in self._open.values():
+        for sock in self.sockets:
             sock.close()
 
     def remove_paths(self, *, but: Listeners | None = None) -> None:
-        """Remove the files of unix sockets, unless `but` listens there too."""
-        kept = [address for address, _ in but._open.values()] if but is not None else []
-        for name, (address, _) in self._open.items():
-            if address.path is not None and address not in kept:
+        """Remove the files of unix sockets, unless they are those of `but` too."""
+        kept = {each.file for each in but._open.values()} if but is not None else set()
+        for each in self._open.values():
+            if each.address.path is not None and each.file not in kept and each.can_be_found:
                 with suppress(OSError):
-                    if _identity(address.path) == self._files.get(name):
-                        address.path.unlink()
+                    each.address.path.unlink()
 
 
 def _identity(path: Path) -> tuple[int, int]:
     """Device and inode."""
-    found = path.stat()
+    found = path.lstat()
     return found.st_dev, found.st_ino
 
 

@@ -38,8 +38,7 @@ class Stop:
         """Asked to end at once: no more waiting."""
         self.how: End | Retire = End(drain=False)
         """What the first who asked said."""
-        self.is_last = False
-        """Whether nobody listens at its addresses any more afterwards."""
+        self._told: list[End | Retire] = []
         self._task = asyncio.current_task()
         self._patience = 0
 
@@ -51,9 +50,13 @@ class Stop:
             self.asked.set()
         if is_urgent:
             self.urged.set()
-        self.is_last |= not how.others_listen
+        self._told.append(how)
         if (is_first or is_urgent) and not self._patience and self._task is not None:
             self._task.cancel()
+
+    def is_last(self, listener: str) -> bool:
+        """Whether nobody listens there any more afterwards, as far as anyone has said."""
+        return any(how.is_last(listener) for how in self._told)
 
     @contextmanager
     def patient(self) -> Iterator[None]:
@@ -84,6 +87,7 @@ class Stop:
 class Listener:
     """A listening socket and what answers on it."""
 
+    name: str
     sock: socket.socket
     front: Front
     tls: ssl.SSLContext | None
@@ -107,7 +111,7 @@ class Listener:
 async def serve(application: Application, listeners: Sequence[Listener], stop: Stop) -> None:
     """Serve on the listeners until `stop`, then end as the head of this module says; they are closed then."""
     timeouts = application.loaded.settings.service.timeouts
-    waiting = [listener.sock.dup() for listener in listeners]  # keeps the queues alive when the loop has closed its own
+    waiting = [(listener, listener.sock.dup()) for listener in listeners]  # keeps queues when the loop closes its own
     loop = asyncio.get_running_loop()
     servers = [
         await loop.create_server(
@@ -130,28 +134,28 @@ async def serve(application: Application, listeners: Sequence[Listener], stop: S
                 within_s = timeouts.shutdown.seconds
                 if drain:
                     await stop.pause(timeouts.drain.seconds)
-        if stop.is_last:
-            for sock in waiting:
+        if last := [sock for listener, sock in waiting if stop.is_last(listener.name)]:
+            for sock in last:
                 turn_away(sock)
             if stop.how != End(drain=False):  # Ctrl-C
                 await stop.pause(HANDSHAKE_S)
     finally:
         for server in servers:
             server.close()
-        if isinstance(stop.how, End) or stop.is_last:
-            await _accept_rest(waiting, listeners)
-        else:
-            for sock in waiting:
-                sock.close()
+        ours = [each for each in waiting if isinstance(stop.how, End) or stop.is_last(each[0].name)]
+        for each in waiting:
+            if each not in ours:
+                each[1].close()
+        await _accept_rest(ours)
     await _finish([listener.front for listener in listeners], stop, within_s)
 
 
-async def _accept_rest(socks: Sequence[socket.socket], listeners: Sequence[Listener]) -> None:
+async def _accept_rest(waiting: Sequence[tuple[Listener, socket.socket]]) -> None:
     """Take in who has connected and was not accepted yet, and close: that alone would reset them, if no one else
     listens."""
     loop = asyncio.get_running_loop()
     arriving: set[asyncio.Task[object]] = set()
-    for sock, listener in zip(socks, listeners, strict=True):
+    for listener, sock in waiting:
         for _ in range(BACKLOG):
             try:
                 connection, _ = sock.accept()

@@ -5,12 +5,14 @@ Light on purpose: `pegboard run` starts its first worker before anything else is
 
 from __future__ import annotations
 
-import json
+import os
 import signal
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from threading import Thread
 from typing import Final
 
 from service.chosen import Chosen
@@ -30,24 +32,39 @@ SUPERVISORS: Final = frozenset({signal.SIGINT, signal.SIGHUP})
 class Spawned:
     """A worker's process, and our end of the channel to it."""
 
-    def __init__(self, chosen: Chosen) -> None:
-        """Start it: it loads what `chosen` says and then waits to be told more."""
-        self.sock, theirs = socket.socketpair()
-        root = Path(__file__).resolve().parent.parent
-        errand = json.dumps([str(chosen.config), chosen.environment, chosen.overrides])
-        command = [sys.executable, "-P", "-c", BOOT, str(root), str(theirs.fileno()), errand]
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, SUPERVISORS)  # until the worker ignores them
-        try:
-            self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()])  # noqa: S603 (this very program)
-        except OSError as error:
-            self.sock.close()
-            raise StartError(
-                f"no worker can be started ({error.strerror}): raise the limits of open files and processes (ulimit "
-                "-n, -u), or free some memory."
-            ) from error
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-            theirs.close()
+    def __init__(self, chosen: Chosen | None = None) -> None:
+        """Start it: it imports what a worker needs, loads what is chosen, now or by `choose`, and waits to be told
+        more."""
+        with ExitStack() as ours, ExitStack() as theirs:
+            try:
+                self.sock, sock = socket.socketpair()
+                ours.callback(self.sock.close)
+                theirs.callback(sock.close)
+                errand, writing = os.pipe()
+                ours.callback(os.close, writing)
+                theirs.callback(os.close, errand)
+                blocked = signal.pthread_sigmask(signal.SIG_BLOCK, SUPERVISORS)  # until the worker ignores them
+                theirs.callback(signal.pthread_sigmask, signal.SIG_SETMASK, blocked)
+                root = Path(__file__).resolve().parent.parent
+                handed = (sock.fileno(), errand)
+                command = [sys.executable, "-P", "-c", BOOT, str(root), *map(str, handed)]
+                self._process = subprocess.Popen(command, pass_fds=handed)  # noqa: S603 (this very program)
+            except OSError as error:
+                raise StartError(
+                    f"no worker can be started ({error.strerror}): raise the limits of open files and processes "
+                    "(ulimit -n, -u), or free some memory."
+                ) from error
+            ours.pop_all()
+        self._errand: int | None = writing
+        if chosen is not None:
+            self.choose(chosen)
+
+    def choose(self, chosen: Chosen) -> None:
+        """Say, once, what it loads. Secrets may be in that, so it goes through a pipe: a command line is for everyone
+        to read, and a file stays."""
+        descriptor, self._errand = self._errand, None
+        errand = chosen.to_json().encode()
+        Thread(target=_write, args=(descriptor, errand), name="errand", daemon=True).start()  # a pipe holds 64 KiB
 
     @property
     def pid(self) -> int:
@@ -66,3 +83,10 @@ class Spawned:
         self.kill()
         self.wait()
         self.sock.close()
+        if self._errand is not None:
+            os.close(self._errand)
+
+
+def _write(descriptor: int, errand: bytes) -> None:
+    with suppress(BrokenPipeError), open(descriptor, "wb") as stream:  # unless the worker has gone
+        stream.write(errand)

@@ -16,9 +16,10 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from service.app import household
@@ -32,6 +33,7 @@ from service.processors import worker_count
 from service.run import Tasks
 from service.server import CUT_S, Stop
 from service.settings import Settings
+from service.sources import plugin_folders
 from service.spawning import Spawned
 
 log = logging.getLogger("pegboard")
@@ -73,6 +75,8 @@ class Supervisor:
         self._current: Generation | None = None
         self._listeners = Listeners()
         self._notes: tuple[str, ...] = ()
+        self._watched: Sequence[str] = ()
+        self._follow: Callable[[Iterable[Path]], None] = lambda folders: None
         self._reloading = asyncio.Lock()
         self._is_reload_waiting = False
         self._signals: list[signal.Signals] = []
@@ -84,16 +88,25 @@ class Supervisor:
             loop.add_signal_handler(number, self._end_asked, number)
         loop.add_signal_handler(signal.SIGHUP, self._hung_up)
 
-    async def run(self, accompany: Callable[[Started], Coroutine[object, object, None]]) -> int:
+    async def run(
+        self,
+        accompany: Callable[[Started], Coroutine[object, object, None]],
+        follow: Callable[[Iterable[Path]], None],
+    ) -> int:
         """Start, serve until a signal, end. Returns the exit code: 0, or 128 + the signal that urged it.
 
-        `accompany` runs beside the service once that serves, and is cancelled when it ends. Raises StartError.
+        `accompany` runs beside the service once that serves, and is cancelled when it ends. `follow` is told in which
+        folders the code of plugins is, or would be, whenever these may be others. Raises StartError.
         """
+        self._follow = follow
         try:
             async with AsyncExitStack() as stack:
                 stack.push_async_callback(self._tasks.end)
                 stack.callback(self._dismiss_ahead)
-                loaded = self._chosen.load(tasks=self._tasks, say=self._say, serves=True)
+                settings = self._chosen.settings()
+                if self._ahead is not None:
+                    self._ahead.choose(self._chosen.settled(settings))  # it loads while the households open
+                loaded = self._chosen.load(settings, tasks=self._tasks, say=self._say, serves=True)
                 self._household = await stack.enter_async_context(household(loaded))
                 stack.callback(lambda: self._listeners.remove_paths())
                 stack.push_async_callback(self._end_everyone)
@@ -121,6 +134,7 @@ class Supervisor:
             notify(reloading())
             try:
                 settings = self._chosen.settings()
+                self._tell_folders(settings)  # now: a new one may have the fault that ends this reload
                 settings.raise_faults()
                 started = await self._start(settings, within_s=settings.service.timeouts.reload.seconds)
             finally:
@@ -147,7 +161,7 @@ class Supervisor:
         service = settings.service
         listeners = self._listeners.change(addresses(service, settings.config_path.parent))
         generation = Generation(
-            self._chosen,
+            self._chosen.settled(settings),
             worker_count(service.workers),
             service=service,
             listeners=listeners,
@@ -172,6 +186,8 @@ class Supervisor:
         old, self._listeners, self._current = self._listeners, listeners, generation
         old.remove_paths(but=listeners)
         old.close()
+        self._watched = ready.watched
+        self._tell_folders(settings)
         self._notes = tuple(dict.fromkeys([*self._household_notes, *ready.notes]))
         return Started(settings, listeners, len(generation.workers), ready, self._notes)
 
@@ -179,7 +195,7 @@ class Supervisor:
         """Let it finish what runs, as long as a handler may take."""
         timeouts = generation.service.timeouts
         within_s = max(timeouts.shutdown.seconds, timeouts.handler.seconds)
-        generation.retire(within_s, others_listen=generation.listeners.are_where(newer))
+        generation.retire(within_s, kept=generation.listeners.kept_by(newer))
         await self._await_end([generation], within_s=within_s + OVERDUE_S)
 
     async def _end_everyone(self) -> None:
@@ -212,6 +228,9 @@ class Supervisor:
                         log.error("Worker %d did not end, so it was killed.", worker.pid)  # it may be the last
             await ended
             self._generations.difference_update(generations)
+
+    def _tell_folders(self, settings: Settings) -> None:
+        self._follow([*plugin_folders(settings), *map(Path, self._watched)])
 
     def _dismiss_ahead(self) -> None:
         if self._ahead is not None:

@@ -1,6 +1,7 @@
-"""A worker: the process that serves. It is started by the supervisor and told by it, over a channel, what to do.
+"""A worker: the process that serves. It is started by the supervisor and told by it what to load, and then, over a
+channel, what to do.
 
-    load → (Start) → open → Ready → (Serve) → serve → (End, Retire, or the supervisor has gone) → close
+    (errand) → load → (Start) → open → Ready → (Serve) → serve → (End, Retire, or the supervisor has gone) → close
 
 SIGTERM to a worker alone ends it as a service would end; the supervisor puts another in its place. Ctrl-C and SIGHUP
 reach the whole process group and are the supervisor's affair.
@@ -10,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import json
 import logging
 import os
 import re
@@ -39,6 +39,7 @@ from service.server import CUT_S, Listener, Stop, serve
 from service.slots import Door
 from service.sources import plugin_folders
 from service.spawning import SUPERVISORS
+from service.stderr import log_to_stderr
 from service.table import UNMATCHED
 
 log = logging.getLogger("pegboard")
@@ -57,23 +58,18 @@ ITEM: Final = re.compile(r"/\{[^/]+\}")
 """What the path of an item adds to that of its list."""
 
 
-def main(descriptor: str, errand: str) -> None:
-    """Serve as `errand` says (JSON: config, environment, overrides), told over the socket `descriptor`."""
+def main(channel: str, errand: str) -> None:
+    """Serve what comes through the pipe `errand` (`Chosen` as JSON), told over the socket `channel`: descriptors."""
     for number in SUPERVISORS:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SUPERVISORS)
     log_to_stderr()
-    config, environment, overrides = json.loads(errand)
-    chosen = Chosen(Path(config), environment, tuple(overrides))
-    sock = socket.socket(fileno=int(descriptor))
+    sock = socket.socket(fileno=int(channel))
     sock.set_inheritable(False)  # what a plugin starts must not keep the channel open
-    sys.exit(work(chosen, sock))
-
-
-def log_to_stderr() -> None:
-    """Python's last resort, with the level and the name: it steps back once a plugin handles logging."""
-    if logging.lastResort is not None:
-        logging.lastResort.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    with open(int(errand), encoding="utf-8") as stream:
+        told = stream.read()
+    if told:  # else the supervisor has gone
+        sys.exit(work(Chosen.from_json(told), sock))
 
 
 def work(chosen: Chosen, sock: socket.socket) -> int:
@@ -171,7 +167,7 @@ class Worker:
                     return  # told to end
                 self._is_serving = True
                 settle_memory()
-                listeners = [Listener(sock, application.front(name), tls) for name, sock in sockets.items()]
+                listeners = [Listener(name, sock, application.front(name), tls) for name, sock in sockets.items()]
                 await serve(application, listeners, self._stop)
 
     def _load(self, household: Mapping[str, object]) -> Loaded:

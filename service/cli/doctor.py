@@ -18,7 +18,7 @@ from service.cli.looking import opened, stdout_kept_clean
 from service.cli.machine import Finding, Level
 from service.cli.options import json_option, reads_config
 from service.cli.printing import console, print_json
-from service.control import NoAnswer, ask, control_folder, running
+from service.control import ControlError, ask, control_folder, running
 from service.errors import SettingsError, StartError
 from service.listening import ListenError, addresses, bind, listen
 from service.loader import Loaded
@@ -98,9 +98,7 @@ def files_wanted(settings: Settings) -> int:
 
 def listeners_of(settings: Settings) -> Iterator[Finding]:
     """Whether each address is free, or this very service has it."""
-    owners = {
-        address: pid for pid, sock in running(control_folder(settings)).items() for address in _addresses_of(sock)
-    }
+    owners = _owners(settings)
     for name, address in addresses(settings.service, settings.config_path.parent).items():
         try:
             with bind(address) as sock:
@@ -116,12 +114,21 @@ def listeners_of(settings: Settings) -> Iterator[Finding]:
             yield Finding(Level.OK, name, f"{address} is free" if address.port or address.path else "any port will do")
 
 
+def _owners(settings: Settings) -> dict[str, int]:
+    """The process of each address at which a service with this state_dir listens, as far as this user may know."""
+    try:
+        services = running(control_folder(settings))
+    except ControlError:
+        return {}
+    return {address: pid for pid, sock in services.items() for address in _addresses_of(sock)}
+
+
 def _addresses_of(sock: socket.socket) -> list[str]:
     """Where the service at the other end listens; nothing where it does not say."""
     sock.settimeout(ANSWER_S)
     try:
         return ask(sock, {"do": "addresses"}).text.splitlines()
-    except NoAnswer:
+    except ControlError:
         return []
 
 

@@ -6,7 +6,7 @@ import click
 
 from service.chosen import Chosen
 from service.cli.options import reads_config
-from service.control import NoAnswer, ask, control_folder, running, usual_folder
+from service.control import ControlError, ask, control_folder, running, usual_folder
 from service.errors import SettingsError
 
 
@@ -23,18 +23,21 @@ def reload(chosen: Chosen, pid: int | None) -> None:
       pegboard reload
       pegboard reload --pid 4242
     """
+    unread: SettingsError | None = None
     try:
         folder = control_folder(chosen.settings())
-    except SettingsError:  # the service itself says what is wrong, if it is where services usually are
-        folder = usual_folder(chosen.config)
+    except SettingsError as error:  # the service itself says what is wrong, if it is where services usually are
+        folder, unread = usual_folder(chosen.config), error
     services = running(folder)
+    if unread is not None and not services:
+        raise unread
     if pid is None and len(services) > 1:
         pids = ", ".join(map(str, services))
-        raise NoAnswer(f"several services run with this state_dir, processes {pids}: choose one with --pid.")
+        raise ControlError(f"several services run with this state_dir, processes {pids}: choose one with --pid.")
     sock = services.get(pid if pid is not None else next(iter(services), 0))
     if sock is None:
-        raise NoAnswer("no service runs with this config.toml and its state_dir: start it with `pegboard run`.")
+        raise ControlError("no service runs with this config.toml and its state_dir: start it with `pegboard run`.")
     reply = ask(sock, {"do": "reload"})
     if not reply.ok:
-        raise NoAnswer(f"not reloaded, the service goes on as it was: {reply.text}")
+        raise ControlError(f"not reloaded, the service goes on as it was: {reply.text}")
     click.echo(reply.text)

@@ -32,7 +32,7 @@ def run(chosen: Chosen, host: str | None, port: int | None, workers: str | None,
     chosen = Chosen(chosen.config, chosen.environment, (*chosen.overrides, *overrides))
     if watch:
         check_watcher()
-    ahead = Spawned(chosen)  # it imports what it needs while we do
+    ahead = Spawned()  # it imports what it needs while we do
 
     from service.cli.serving import supervise
 

@@ -12,9 +12,9 @@ from service.chosen import Chosen
 from service.cli.banner import print_banner
 from service.control import controlled
 from service.spawning import Spawned
+from service.stderr import log_to_stderr
 from service.supervisor import Started, Supervisor
-from service.watching import watch_files
-from service.worker import log_to_stderr
+from service.watching import Watch
 
 
 def supervise(chosen: Chosen, ahead: Spawned, *, watch: bool, began_s: float) -> int:
@@ -24,6 +24,7 @@ def supervise(chosen: Chosen, ahead: Spawned, *, watch: bool, began_s: float) ->
 
     async def live() -> int:
         supervisor = Supervisor(chosen, ahead)
+        changes = Watch(chosen.config, supervisor.request_reload)
 
         async def accompany(started: Started) -> None:
             took_s = time.monotonic() - began_s
@@ -31,12 +32,10 @@ def supervise(chosen: Chosen, ahead: Spawned, *, watch: bool, began_s: float) ->
                 with suppress(OSError, SystemExit):  # rich's, where nobody reads standard error any more
                     print_banner(started, took_s=took_s)
                 if watch:
-                    await watch_files(
-                        started.settings.config_path.resolve(), started.ready.watched, supervisor.request_reload
-                    )
+                    await changes.run()
                 await asyncio.Event().wait()
 
-        return await supervisor.run(accompany)
+        return await supervisor.run(accompany, changes.follow)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(live())

@@ -5,11 +5,12 @@ A setting has its TOML key's name, a type that carries the unit, and a docstring
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from service.settings.units import Duration, Size, unit_error
 
@@ -44,6 +45,16 @@ def _not_empty(size: Size) -> Size:
     if not size.bytes:
         raise ValueError("leaves a request no room at all")
     return size
+
+
+def _mode(value: object) -> object:
+    """The mode of a file in octal digits. TOML's own 0o660 arrives as 432, which as digits would let everyone in."""
+    if isinstance(value, str) and re.fullmatch("0?[0-7]{3}", value):
+        return value
+    number = value if isinstance(value, int) else 0
+    likely = f"{number:o}" if 0o600 <= number <= 0o777 else str(value)
+    example = likely if re.fullmatch("[67][0-7]{2}", likely) else "660"
+    raise unit_error('must be three octal digits in quotes, for owner, group and others, like "660"', example)
 
 
 def _proxy(text: str) -> str:
@@ -140,6 +151,10 @@ class ServiceSettings(PluginSettings):
 
     listen: Annotated[str | None, Field(pattern=r"^unix:.+$", examples=["unix:/run/pegboard.sock"])] = None
     """A unix socket to listen on instead of host and port: `"unix:/run/pegboard.sock"`, relative to config.toml."""
+
+    socket_mode: Annotated[str, BeforeValidator(_mode)] = "600"
+    """Who may connect to that socket, as the mode of a file: "600" is the service's own user, "660" its group too,
+    "666" everyone who may enter the folder."""
 
     tls: Tls | None = None
     """Certificate and key, where clients speak TLS to the service itself."""

@@ -52,8 +52,25 @@ _WAYS_OUT = (
 )
 
 
-def read_document(config: Path) -> tuple[Document, dict[str, object]]:
-    """The file and its values. Raises SettingsError for one that is missing, unreadable, or no TOML."""
+def read_document(config: Path, text: str | None = None) -> tuple[Document, dict[str, object]]:
+    """The file and its values; `text` is what it says where that has been read. Raises SettingsError for one that is
+    missing, unreadable, or no TOML."""
+    document = Document(config, read_text(config) if text is None else text)
+    try:
+        data: dict[str, object] = tomllib.loads(document.text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(str(syntax_fault(document, str(error)))) from None
+    except (RecursionError, ValueError):  # ValueError: an integer of thousands of digits
+        raise SettingsError(
+            f"{config}: cannot be read as settings; flatten what is nested deeply or too long."
+        ) from None
+    if depth(data) > DEPTH_LIMIT:
+        raise SettingsError(f"{config}: tables are nested over {DEPTH_LIMIT} deep; flatten them.")
+    return document, data
+
+
+def read_text(config: Path) -> str:
+    """The text of the file, without a byte order mark. Raises SettingsError for one that is missing or unreadable."""
     try:
         with config.open("rb") as stream:
             content = stream.read(SIZE_LIMIT_BYTES + 1)
@@ -70,23 +87,11 @@ def read_document(config: Path) -> tuple[Document, dict[str, object]]:
     if len(content) > SIZE_LIMIT_BYTES:
         raise SettingsError(f"{config}: is over {SIZE_LIMIT_BYTES >> 20} MiB; name the settings with --config FILE.")
     try:
-        text = content.decode("utf-8-sig")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         message = f"{config}:{line}: is not UTF-8; save it as UTF-8: iconv -f LATIN1 -t UTF-8 {config}"
         raise SettingsError(message) from None
-    document = Document(config, text)
-    try:
-        data: dict[str, object] = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(str(syntax_fault(document, str(error)))) from None
-    except (RecursionError, ValueError):  # ValueError: an integer of thousands of digits
-        raise SettingsError(
-            f"{config}: cannot be read as settings; flatten what is nested deeply or too long."
-        ) from None
-    if depth(data) > DEPTH_LIMIT:
-        raise SettingsError(f"{config}: tables are nested over {DEPTH_LIMIT} deep; flatten them.")
-    return document, data
 
 
 def depth(value: object) -> int:

@@ -58,6 +58,7 @@ class Settings:
         self, *, document: Document, environment: str, tree: Table, environ: Mapping[str, str], report: Report
     ) -> None:
         self.config_path = document.path
+        self.config_text = document.text
         self.environment = environment
         self.tree = tree
         self.bindings: dict[tuple[str, ...], Binding[Any]] = {}
@@ -252,15 +253,21 @@ class Settings:
 
 
 def read(
-    config: Path, *, environment: str | None = None, overrides: Sequence[str] = (), environ: Mapping[str, str]
+    config: Path,
+    *,
+    text: str | None = None,
+    environment: str | None = None,
+    overrides: Sequence[str] = (),
+    environ: Mapping[str, str],
 ) -> Settings:
     """Read `config` for `environment` (else PEGBOARD_ENV, else `default_env`), under `environ` and `--set` overrides.
+    `text` is what the file says, where that has been read before.
 
     Raises SettingsError at once where nothing is left to check: a file that is missing, unreadable or no TOML, and an
     environment that is not there, since which values count is unknown then. All else is collected: see
     `Settings.raise_faults`.
     """
-    document, data = read_document(config)
+    document, data = read_document(config, text)
     report = Report()
     environments = Environments(data, document, report)
     default = _default_environment(environments.base(), environ, overrides, config.parent)

@@ -219,7 +219,7 @@ def loaded(tmp_path: Path) -> Any:
         (tmp_path / "config.toml").write_text(
             f'[service]\nport = 0\nworkers = 1\ntimeouts = {{ drain = "{drain}" }}\n[plugins.counted]\nenabled = true\n'
         )
-        environ = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"}
+        environ = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "service", "run", *options),
             cwd=tmp_path,

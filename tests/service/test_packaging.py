@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import re
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -25,3 +26,12 @@ def test_every_file_beside_the_code_is_package_data() -> None:
     ]
     assert "plugins/home/templates/home.html" in beside
     assert [path for path in beside if not any(fnmatch(path, pattern) for pattern in patterns)] == []
+
+
+def test_what_the_container_file_copies_is_all_that_its_builder_gets() -> None:
+    copied = re.findall(r"(?m)^COPY (?!--)(.+) \S+$", (ROOT / "deploy" / "Containerfile").read_text())
+    wanted = {name for names in copied for name in names.split()}
+    lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if not line.startswith("#")]
+    assert lines[0] == "*"
+    assert {line.removeprefix("!") for line in lines if line.startswith("!")} == wanted
+    assert all((ROOT / name).exists() for name in wanted)

@@ -127,13 +127,13 @@ def test_output_that_nobody_reads_is_no_crash(cli: Any, tmp_path: Path) -> None:
 
 def test_exit_codes_are_those_that_the_module_documents() -> None:
     from service.cli import INTERRUPTED, doctor, exits
-    from service.control import NoAnswer
+    from service.control import ControlError
     from service.errors import StartError
     from service.listening import ListenError
 
     documented = {int(line.split()[0]) for line in (exits.__doc__ or "").splitlines() if line[4:5].isdigit()}
     used = {0, 2, doctor.FAILED, INTERRUPTED, os.EX_IOERR, os.EX_SOFTWARE}
-    used |= {kind.exit_code for kind in (StartError, ListenError, NoAnswer, exits.CannotWrite)}
+    used |= {kind.exit_code for kind in (StartError, ListenError, ControlError, exits.CannotWrite)}
     assert documented == used
 
 

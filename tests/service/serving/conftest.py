@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import signal
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -85,6 +86,17 @@ HELLO = """
         def big(self, request):
             return Answer.json("x" * 8_000_000)
     """
+
+
+def is_answered(port: int) -> bool:
+    """Whether a connection is taken. The kernel says so, however busy this process is and the one that listens."""
+    with socket.socket() as sock:
+        sock.settimeout(UNANSWERED_S)
+        try:
+            sock.connect(("127.0.0.1", port))
+        except (ConnectionError, TimeoutError):
+            return False
+    return True
 
 
 class Running:
@@ -173,6 +185,10 @@ class Running:
         except FileNotFoundError:
             return set()  # it has ended
 
+    def shown(self, worker: int) -> str:
+        """Its command line, which everyone on the machine can read."""
+        return Path(f"/proc/{worker}/cmdline").read_text()
+
     async def command(self, *words: str) -> tuple[int | None, str]:
         """Another command of ours in the same folder: its exit code and all that it prints."""
         process = await asyncio.create_subprocess_exec(
@@ -188,15 +204,8 @@ class Running:
     async def stopped_listening(self) -> None:
         """Once nobody can connect: refused, or not answered by a socket that is about to be closed."""
         async with asyncio.timeout(PATIENCE_S):
-            with suppress(ConnectionError):
-                while True:
-                    connecting = asyncio.open_connection("127.0.0.1", self.port)
-                    try:
-                        _, writer = await asyncio.wait_for(connecting, UNANSWERED_S)
-                    except TimeoutError:
-                        return
-                    writer.close()
-                    await asyncio.sleep(0.005)
+            while await asyncio.to_thread(is_answered, self.port):  # noqa: ASYNC110 (another process has no event)
+                await asyncio.sleep(0.005)
 
 
 Start = Callable[..., Awaitable[Running]]
@@ -225,7 +234,7 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
             if code:
                 (tmp_path / "plugins" / f"{name}.py").write_text(dedent(code))
         (tmp_path / "config.toml").write_text(lines)
-        ours = {"PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1", "COLUMNS": "200"}
+        ours = {"PYTHONPATH": str(REPOSITORY), "COLUMNS": "200"}  # buffered: then lines of two processes stay whole
         environ = {**os.environ, **ours, **(environ or {})}
         process = await asyncio.create_subprocess_exec(
             sys.executable,

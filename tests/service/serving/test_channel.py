@@ -17,7 +17,7 @@ PATIENCE_S = 10.0
 
 MESSAGES: list[Message] = [
     Start({"house": {"url": "x", "size": 3}}),
-    Retire(1.5, others_listen=True),
+    Retire(1.5, ["main"]),
     End(drain=True),
     Record(logging.ERROR, "Zeile\nmit ümlaut"),
     Ready(["a"], [], ["note"], 3, ["/health"], ["/plugins"]),

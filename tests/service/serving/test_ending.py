@@ -15,11 +15,13 @@ import pytest
 # --- the first signal
 
 
-async def test_sigterm_fails_readiness_serves_on_finishes_what_runs_and_exits_with_0(start: Any) -> None:
-    worker = await (await start(drain="700ms", health="")).served()
+async def test_sigterm_fails_readiness_serves_on_finishes_what_runs_and_exits_with_0(
+    start: Any, tmp_path: Path
+) -> None:
+    worker = await (await start(drain="3s", health="")).served()
     assert "200 OK" in await worker.get("/health/ready")
     assert "Connection: close" not in await worker.get("/hello")
-    reader, writer = await worker.begun("/slow")
+    reader, writer = await worker.begun("/gate")
     worker.send(signal.SIGTERM)
     await worker.until(lambda answer: '"draining":true' in answer)
     ready, hello = await worker.get("/health/ready"), await worker.get("/hello")
@@ -28,11 +30,12 @@ async def test_sigterm_fails_readiness_serves_on_finishes_what_runs_and_exits_wi
     assert "200 OK" in hello
     assert "Connection: close" in hello
     await worker.stopped_listening()
-    slow = (await reader.read()).decode()  # to the end of the connection
+    (tmp_path / "open").touch()
+    answer = (await reader.read()).decode()  # to the end of the connection
     writer.close()
-    assert "200 OK" in slow
-    assert "Connection: close" in slow
-    assert slow.endswith('{"slow":true}')
+    assert "200 OK" in answer
+    assert "Connection: close" in answer
+    assert answer.endswith('{"gate":"open"}')
     code, _ = await worker.ended()
     assert code == 0
     assert "hello closed" in worker.out

@@ -10,8 +10,10 @@ import os
 import signal
 import socket
 import ssl
+import stat
 import sys
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -165,6 +167,10 @@ def test_unix_socket_takes_who_has_connected_and_refuses_who_comes_later(tmp_pat
 # --- a unix socket
 
 
+def write_plugin(folder: Path, name: str, code: str) -> None:
+    (folder / "plugins" / f"{name}.py").write_text(dedent(code))
+
+
 async def get(connector: UnixConnector | TCPConnector, url: str) -> tuple[int, bytes]:
     async with ClientSession(connector=connector) as session, session.get(url) as response:
         return response.status, await response.read()
@@ -197,6 +203,105 @@ async def test_unix_socket_that_was_left_behind_is_taken_over_and_a_live_one_is_
         'pegboard: run.sock is taken by another process; choose another, as in listen = "unix:run.sock-2"',
     )
     assert (await get(UnixConnector(str(path)), "http://localhost/hello"))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("setting", "mode"), [("", 0o600), ('socket_mode = "660"', 0o660), ('socket_mode = "0666"', 0o666)]
+)
+async def test_unix_socket_has_the_mode_that_is_set_whatever_the_umask(
+    start: Any, tmp_path: Path, setting: str, mode: int
+) -> None:
+    before = os.umask(0o027)
+    try:
+        service = await start(config=f'listen = "unix:run.sock"\n{setting}')
+    finally:
+        os.umask(before)
+    await service.line("serving")
+    assert stat.S_IMODE((tmp_path / "run.sock").stat().st_mode) == mode
+
+
+async def test_unix_socket_gets_another_mode_by_a_reload_and_by_none_that_fails(start: Any, tmp_path: Path) -> None:
+    service = await start(config='listen = "unix:run.sock"')
+    await service.line("serving")
+    config, path = tmp_path / "config.toml", tmp_path / "run.sock"
+    text = config.read_text().replace("[service]", '[service]\nsocket_mode = "666"')
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", 0))
+        port = other.getsockname()[1]
+        write_plugin(tmp_path, "waiting", WAITING)
+        waiting = f"{text}[plugins.waiting]\nenabled = true\n"
+        config.write_text(waiting.replace("[service]", f"[service]\noperator = {{ port = {port} }}"))
+        reloading = asyncio.create_task(service.command("reload"))
+        await service.line("opening")
+        other.listen()  # so that all is ready, and then one address fails
+        (tmp_path / "go").touch()
+        code, out = await reloading
+        assert (code, f"port {port} on 127.0.0.1 is taken by another process" in out) == (1, True)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    config.write_text(text)
+    assert (await service.command("reload"))[0] == 0
+    assert stat.S_IMODE(path.stat().st_mode) == 0o666
+    assert (await get(UnixConnector(str(path)), "http://localhost/hello"))[0] == 200
+
+
+@pytest.mark.parametrize("instead", ["nothing", "a socket that was left behind"])
+async def test_unix_socket_whose_file_has_gone_is_bound_again_by_a_reload(
+    start: Any, tmp_path: Path, instead: str
+) -> None:
+    service = await start(config='listen = "unix:run.sock"')
+    await service.line("serving")
+    path = tmp_path / "run.sock"
+    reader, writer = await asyncio.open_unix_connection(str(path))
+    writer.write(b"GET /gate HTTP/1.1\r\nHost: t\r\n\r\n")
+    async with asyncio.timeout(30):
+        while b'"running":1' not in (await get(UnixConnector(str(path)), "http://localhost/state"))[1]:
+            pass
+    path.unlink()
+    if instead != "nothing":
+        with socket.socket(socket.AF_UNIX) as gone:
+            gone.bind(str(path))
+    code, out = await service.command("reload")
+    assert (code, out[:8]) == (0, "Reloaded")
+    assert (await get(UnixConnector(str(path)), "http://localhost/hello"))[0] == 200
+    (tmp_path / "open").touch()
+    assert b"200 OK" in await reader.read()  # and the old one finishes what it has
+    writer.close()
+    service.send(signal.SIGTERM)
+    assert (await service.ended())[0] == 0
+    assert not path.exists()
+
+
+async def test_unix_socket_whose_place_another_has_taken_is_told_by_a_reload_and_left_to_it(
+    start: Any, tmp_path: Path
+) -> None:
+    service = await start(config='listen = "unix:run.sock"')
+    await service.line("serving")
+    path = tmp_path / "run.sock"
+    path.unlink()
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(path))
+        other.listen()
+        code, out = await service.command("reload")
+        assert (code, out) == (
+            1,
+            "pegboard: not reloaded, the service goes on as it was: run.sock is taken by another process; choose "
+            'another, as in listen = "unix:run.sock-2"\n',
+        )
+        service.send(signal.SIGTERM)
+        assert (await service.ended())[0] == 0
+        assert path.is_socket()
+
+
+async def test_unix_socket_of_a_reload_that_fails_is_not_left_behind(start: Any, tmp_path: Path) -> None:
+    service = await start(config='listen = "unix:run.sock"')
+    await service.line("serving")
+    path, config = tmp_path / "run.sock", tmp_path / "config.toml"
+    path.unlink()
+    write_plugin(tmp_path, "nope", "nope")
+    config.write_text(config.read_text() + "[plugins.nope]\nenabled = true\n")
+    assert (await service.command("reload"))[0] == 1
+    assert not path.exists()
 
 
 @pytest.mark.parametrize(
@@ -388,3 +493,22 @@ async def test_systemd_is_told_when_it_is_ready_reloads_and_stops(start: Any, tm
         told = [ear.recv(200).decode() for _ in range(4)]
     assert [line.partition("\n")[0] for line in told] == ["READY=1", "RELOADING=1", "READY=1", "STOPPING=1"]
     assert told[1].partition("\n")[2].startswith("MONOTONIC_USEC=")
+
+
+async def test_operators_listener_that_stays_outlives_a_move_of_the_other(start: Any, tmp_path: Path) -> None:
+    """Retiring workers turn away who comes to what nobody else listens on, and to nothing else."""
+    service = await (await start(config="operator = { port = 0 }", console=CONSOLE)).served()
+    url = (await service.line(r"operator +(http://127\.0\.0\.1:\d+)"))[1] + "/console"
+    _, writer = await service.asked("/hang")  # which keeps the old worker there
+    await service.until(lambda answer: '"running":1' in answer)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    config = tmp_path / "config.toml"
+    config.write_text(config.read_text().replace("[service]\nport = 0", f"[service]\nport = {port}"))
+    assert (await service.command("reload"))[0] == 0
+    await service.stopped_listening()  # by now it has turned away who comes there
+    service.port = port
+    assert "200 OK" in await service.get("/hello")
+    async with asyncio.timeout(10):
+        assert (await get(TCPConnector(), url))[0] == 200
+    writer.close()

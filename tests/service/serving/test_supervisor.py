@@ -7,7 +7,9 @@ import os
 import re
 import signal
 import socket
+from collections.abc import Callable
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -84,6 +86,87 @@ async def test_workers_of_a_supervisor_that_is_killed_finish_what_runs_and_end(s
     assert service.out.count("hello closed") == 2
     again = await (await start("--port", str(service.port))).served()
     assert again.port == service.port
+
+
+WORDY = """
+    from service.api import Answer, PluginSettings, Route, hookimpl
+
+    class Settings(PluginSettings):
+        word: str
+
+    class Plugin:
+        def __init__(self, settings):
+            self.word = settings.word
+
+        @hookimpl
+        def routes(self):
+            yield Route("GET", "/word", lambda request: Answer.json(self.word), name="word")
+    """
+
+
+@pytest.fixture
+def wordy(tmp_path: Path) -> Callable[[str], str]:
+    """Writes the plugin; what it gives for a word is the lines of config.toml that turn it on."""
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "wordy.py").write_text(dedent(WORDY))
+    return "\n[plugins.wordy]\nenabled = true\nword = {}\n".format
+
+
+@pytest.mark.parametrize("edited", ['word = "new"', "word = ", "wrd = 1", None])
+async def test_worker_that_is_replaced_has_the_settings_of_its_generation(
+    start: Any, tmp_path: Path, wordy: Callable[[str], str], edited: str | None
+) -> None:
+    """Whatever config.toml says by now: something else, half of a line, or nothing since it has gone."""
+    service = await (await start(config=wordy('"old"'))).served()
+    config = tmp_path / "config.toml"
+    if edited is None:
+        config.unlink()
+    else:
+        edit(config, 'word = "old"', edited)
+    for _ in range(2):
+        (victim,) = await service.pids(1)
+        os.kill(victim, signal.SIGKILL)
+        await service.until_pids(lambda pids, victim=victim: victim not in pids)
+        assert '"old"' in await service.get("/word")
+    service.send(signal.SIGINT)
+    assert (await service.ended())[0] == 0
+    assert "could not be started" not in service.out
+
+
+async def test_reference_in_the_settings_of_a_worker_that_is_replaced_is_looked_up_anew(
+    start: Any, tmp_path: Path, wordy: Callable[[str], str]
+) -> None:
+    """And a fault is told with the real file, and the line as the generation has read it."""
+    word, config = tmp_path / "word", tmp_path / "config.toml"
+    word.write_text("old")
+    service = await (await start(config=wordy('{ file = "word" }'))).served()
+    number = config.read_text().partition("word =")[0].count("\n") + 1
+    word.unlink()
+    config.write_text(f"# another line\n{config.read_text()}")
+    (victim,) = await service.pids(1)
+    os.kill(victim, signal.SIGKILL)
+    said = f"a worker in the place of worker {victim} could not be started: config.toml:{number}  plugins.wordy.word: "
+    await service.line(f"{re.escape(said)}there is no file word")
+    word.write_text("new")
+    await service.until_pids(lambda pids: victim not in pids)
+    assert '"new"' in await service.get("/word")
+
+
+async def test_settings_do_not_show_in_the_command_lines_of_workers(start: Any, wordy: Callable[[str], str]) -> None:
+    service = await (await start(config=wordy('"hunter2"'))).served()
+    (worker,) = service.workers()
+    shown = service.shown(worker)
+    assert "service.worker" in shown
+    assert "hunter2" not in shown
+
+
+async def test_settings_may_be_more_than_a_pipe_holds(start: Any, wordy: Callable[[str], str]) -> None:
+    comments = "# something to say\n" * 50_000
+    service = await (await start("--workers", "2", config=wordy('"old"') + comments)).served()
+    (victim, _) = await service.pids(2)
+    os.kill(victim, signal.SIGKILL)
+    await service.until_pids(lambda pids: victim not in pids, count=2)
+    assert (await service.command("reload"))[0] == 0
 
 
 CRASHING = """
@@ -371,20 +454,6 @@ async def test_state_folder_that_cannot_be_used_is_told_and_sighup_still_reloads
     before = await service.pids(1)
     service.send(signal.SIGHUP)
     await service.until_pids(lambda pids: not pids & before)
-
-
-@pytest.mark.parametrize("place", ["plugins/greeting.py", "config.toml"])
-async def test_watch_reloads_when_a_file_changes(start: Any, tmp_path: Path, place: str) -> None:
-    service = await (await start("--watch", greeting=GREETING, logs="")).served()
-    before = await service.pids(1)
-    # Until it watches, a change is not seen: change again.
-    async with asyncio.timeout(60):
-        while await service.pids(1) == before:
-            edit(tmp_path / place, "\n", "\n\n")
-            await asyncio.sleep(0.3)
-    service.send(signal.SIGINT)
-    await service.ended()
-    assert '"message":"Reloaded in ' in service.out
 
 
 # --- what it is not

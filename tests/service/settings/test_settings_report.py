@@ -236,3 +236,26 @@ def test_fault_inside_a_table_that_a_variable_holds_is_the_variable_s(load: Load
     settings = load('[plugins.database]\nenabled = true\npool = { env = "POOL" }\n', environ={"POOL": "{ mx = 50 }"})
     (fault,) = settings.faults
     assert (fault.place.text, fault.fix) == ("config.toml:3", "export POOL='{ max = 50 }'")
+
+
+@pytest.mark.parametrize(
+    ("written", "fix"),
+    [
+        ("0o660", '"660"'),  # which is 432, and as digits that would let everyone in
+        ("0o600", '"600"'),
+        ("700", '"700"'),
+        ("432", '"660"'),
+        ('"rw-rw----"', '"660"'),
+        ('"0o660"', '"660"'),
+        ('"2660"', '"660"'),
+        ('"680"', '"660"'),
+        ("true", '"660"'),
+    ],
+)
+def test_mode_of_a_socket_is_octal_digits_in_quotes(load: Load, written: str, fix: str) -> None:
+    with pytest.raises(SettingsError) as raised:
+        load(f"[service]\nsocket_mode = {written}\n").raise_faults()
+    assert str(raised.value) == (
+        "config.toml:2  service.socket_mode: must be three octal digits in quotes, for owner, group and others, like "
+        f'"660"\n    write: socket_mode = {fix}'
+    )
