@@ -156,7 +156,8 @@ class PluginContract:
         and none that cannot do without it."""
         on = write_config(self._tables())
         loaded = self._load(on, environ)
-        beside = {name: table for name, table in self._others().items() if name in _needed(loaded, self.plugin)}
+        needed = [plugged.name for plugged in loaded.needed_by(self.plugin).plugins]
+        beside = {name: table for name, table in self._others().items() if name in needed}
         without = {"neighbour": {"enabled": True}, **beside}
         off = {**without, self.plugin: {**self.settings, "enabled": False}}
         seen = await asyncio.to_thread(
@@ -253,17 +254,6 @@ class PluginContract:
 def _models(loaded: Loaded, plugin: str) -> tuple[type[PluginSettings], type[PluginSettings] | None]:
     module = loaded[plugin].source.load()
     return getattr(module, "Settings", PluginSettings), loaded[plugin].route_model
-
-
-def _needed(loaded: Loaded, plugin: str) -> set[str]:
-    """Those that provide what it requires or uses, and so on."""
-    found: set[str] = set()
-    waiting = [plugin]
-    while waiting:
-        offers = {name for names in loaded[waiting.pop()].providers.values() for name in names}
-        waiting += offers - found
-        found |= offers
-    return found
 
 
 def _plain(value: Any) -> Any:
