@@ -39,6 +39,7 @@ CREATE TABLE orders (
     updated_at timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX orders_user_id_idx ON orders (user_id);
+CREATE INDEX users_created_at_id_idx ON users (created_at, id);
 
 COMMENT ON TABLE users IS 'People who have an account';
 COMMENT ON COLUMN users.email IS 'Address that the account is known by';

@@ -101,8 +101,8 @@ class Plugin:
                 raise PluginError(
                     "what would be served has mistakes in its settings: `pegboard run` tells all of them."
                 )
-            counted = [each for answer in heard.answers for each in seen.validate_python(answer)]
-            return await advise(database, selection.resources, counted, problems=heard.problems)
+            told = [seen.validate_python(answer) for answer in heard.answers]
+            return await advise(database, selection.resources, told, problems=heard.problems)
 
     async def _select(self, database: Database) -> Selection:
         """What is served, of what the database has."""

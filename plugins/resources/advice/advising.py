@@ -24,8 +24,11 @@ from service.api import Database, ServiceError, listed
 MOST_SEEN: Final = 20
 """Shapes that clients ask for and that are looked at (chosen: each is explained)."""
 
-MUCH_ROWS: Final = 1_000
-"""Rows read for one page that are called much (chosen: below it, an index gains little)."""
+MUCH_ROWS: Final = 10_000
+"""Rows read for one page that are called much (chosen: some milliseconds, which another index would save)."""
+
+SMALL_BYTES: Final = 65_536
+"""Of a table that may do without statistics (chosen: autovacuum itself leaves those of under 50 rows alone)."""
 
 STALE_ROWS: Final = 1_000
 STALE_RATIO: Final = 0.2
@@ -94,11 +97,15 @@ class _Look:
 
 
 async def advise(
-    database: Database, resources: Sequence[Resource], seen: Sequence[Seen], *, problems: Sequence[str]
+    database: Database, resources: Sequence[Resource], told: Sequence[Sequence[Seen]], *, problems: Sequence[str]
 ) -> Report:
-    """Look at the lists of these resources, and at what their tables have. `seen` is what running services have,
-    `problems` why they have not. Raises ServiceErrors where the database does not answer."""
-    notes = [f"What clients ask for is not known from a running service: {problem}" for problem in problems]
+    """Look at the lists of these resources, and at what their tables have. `told` is what each worker that serves has
+    seen, `problems` why others have not told it. Raises ServiceErrors where the database does not answer."""
+    seen = merged([each for worker in told for each in worker])
+    how = "is not wholly known" if told else "is not known"
+    notes = [f"What clients ask for {how} from a running service: {problem}" for problem in problems]
+    if told and not seen:
+        notes.append("No client has asked the running service for a list yet.")
     tables = [resource for resource in resources if resource.table.relation in INDEXABLE]
     if others := [resource.name for resource in resources if resource not in tables]:
         notes.append(f"Not looked at, since they have no indexes of their own: {listed(others)}.")
@@ -107,15 +114,15 @@ async def advise(
     body = await database.fetch_json(FACTS, tables[0].table.schema, [resource.table.name for resource in tables])
     known = read_facts(body or b"")
     noted = await _noted(database, known, tables, notes)
-    looks = _looks(tables, {"the service": merged(seen), "pg_stat_statements": noted})
+    looks = _looks(tables, {"the service": seen, "pg_stat_statements": noted})
     advice: list[tuple[float, Advice, Wanted]] = []
     looked: list[Looked] = []
     for look in looks:
         plan = await explain(database, look.resource, look.shape)
         looked.append(_looked(look, plan))
         advice += _advice_for(look, plan, known)
-    others_ = [each for resource in tables for each in _of_table(resource, known, [wanted for *_, wanted in advice])]
-    return Report((*_sorted(advice), *others_), tuple(looked), tuple(notes))
+    rest = [each for resource in tables for each in _of_table(resource, known, [wanted for *_, wanted in advice])]
+    return Report((*_sorted(advice), *rest), tuple(looked), tuple(notes))
 
 
 async def _noted(database: Database, known: Known, resources: Sequence[Resource], notes: list[str]) -> list[Seen]:
@@ -170,7 +177,8 @@ def _named(look: _Look) -> str:
     filters = [name if operator == "eq" else f"{name}[{operator}]" for name, operator in look.shape.filters]
     by = f" filtered by {', '.join(filters)}" if filters else ""
     order = look.shape.order if look.resource.key else look.shape.order[:1]
-    return f"{look.resource.name}{by}{',' if by and order else ''}{f' sorted by {", ".join(order)}' if order else ''}"
+    sorted_by = f"{',' if by else ''} sorted by {', '.join(order)}" if order else ""
+    return f"{look.resource.name}{by}{sorted_by}"
 
 
 def _looked(look: _Look, plan: Plan | NoPlan) -> Looked:
@@ -187,7 +195,8 @@ def _seen(look: _Look) -> list[str]:
 
 
 def _evidence(look: _Look, plan: Plan | NoPlan, facts: Facts) -> tuple[str, ...]:
-    size = f"{look.resource.name} has about {facts.rows:,} rows in {_size(facts.bytes)}."
+    rows = f"has about {facts.rows:,} rows and" if facts.rows is not None else "has rows that nobody has counted and"
+    size = f"{look.resource.name} {rows} takes {_size(facts.bytes)}."
     if isinstance(plan, NoPlan):
         return (size, f"The list of {_named(look)} {plan.reason}.", *_seen(look))
     tried = f"The list of {_named(look)} takes {plan.ms:,.1f} ms and reads {plan.read:,} rows for {plan.rows:,}."
@@ -228,8 +237,8 @@ def _advice_for(look: _Look, plan: Plan | NoPlan, known: Known) -> list[tuple[fl
         level = served(wanted_, facts.indexes)
         if level is Served.NOT and look.is_default:
             what = (
-                f"{table.name} is sorted by {', '.join(look.shape.order)} unless a client asks for another order, and no "
-                "index has that order: every page sorts the whole table."
+                f"{table.name} is sorted by {', '.join(look.shape.order)} unless a client asks for another order, and "
+                "no index has that order: every page sorts the whole table."
             )
             found = wanted_
         elif level is not Served.FULLY and reads_much:
@@ -275,7 +284,7 @@ def _of_table(resource: Resource, known: Known, advised: Sequence[Wanted]) -> It
     facts = known.tables.get(table.name)
     if facts is None:
         return
-    if not facts.is_analysed and facts.bytes:
+    if not facts.is_analysed and facts.bytes >= SMALL_BYTES:
         yield Advice(
             "statistics",
             resource.name,
@@ -284,12 +293,12 @@ def _of_table(resource: Resource, known: Known, advised: Sequence[Wanted]) -> It
             (),
             f"ANALYZE {relation(table)};",
         )
-    elif facts.changed >= STALE_ROWS and facts.changed >= STALE_RATIO * facts.rows:
+    elif facts.is_analysed and facts.changed >= max(STALE_ROWS, STALE_RATIO * (facts.rows or 0)):
         yield Advice(
             "statistics",
             resource.name,
-            f"{table.name} has changed much since it was analysed, so that plans and estimated counts go by old figures.",
-            (f"{facts.changed:,} rows have changed, of about {facts.rows:,}.",),
+            f"{table.name} has changed much since it was analysed: plans and estimated counts go by old figures.",
+            (f"{facts.changed:,} changes of rows, where there were about {facts.rows or 0:,}.",),
             (),
             f"ANALYZE {relation(table)};",
         )
@@ -307,9 +316,7 @@ def _of_table(resource: Resource, known: Known, advised: Sequence[Wanted]) -> It
         elif _is_unused(index, facts) and not _has_a_purpose(index, resource, facts, advised):
             since = f" since {known.since:%Y-%m-%d}" if known.since is not None else ""
             what = f"Index {index.name} of {table.name} is never used, and costs every write."
-            used = (
-                f"{table.name} was read {facts.scans:,} times{since}, and never by it; replicas count for themselves."
-            )
+            used = f"{table.name} was read {facts.scans:,} times{since}, never by it; replicas count for themselves."
             yield Advice("unused index", resource.name, what, (used, size), (), line)
 
 

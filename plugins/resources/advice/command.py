@@ -27,8 +27,8 @@ def advise_command(name: str, advising: Advising) -> click.Command:
     def advise(*, as_json: bool) -> None:
         """Say which indexes are missing, which are not used, and which statistics are old, each with the line to run.
 
-        Looks at the lists along foreign keys, those in the order that is set, and the slowest that clients ask for, as a
-        running service and pg_stat_statements know them. Each is explained, in a transaction that is read-only and
+        Looks at the lists along foreign keys, those in the order that is set, and the slowest that clients ask for, as
+        a running service and pg_stat_statements know them. Each is explained, in a transaction that is read-only and
         limited by timeouts.write of the database. Changes nothing.
 
         \b

@@ -145,7 +145,8 @@ def _read(node: Mapping[str, Any]) -> int:
     if "Relation Name" not in node:
         return 0
     passed: float = node.get("Actual Rows", 0)
-    return round((passed + _removed(node)) * node.get("Actual Loops", 1))
+    loops: float = node.get("Actual Loops", 1)
+    return round((passed + _removed(node)) * loops)
 
 
 def _removed(node: Mapping[str, Any]) -> float:

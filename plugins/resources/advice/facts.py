@@ -52,8 +52,8 @@ class Index:
 class Facts:
     """What is known of one table."""
 
-    rows: int
-    """As the planner estimates."""
+    rows: int | None
+    """As the planner estimates; None where nobody has counted them yet."""
     bytes: int
     is_analysed: bool
     changed: int
@@ -96,8 +96,8 @@ WITH relation AS (
     WHERE r.relkind = 'p' AND p.isleaf
 ), counted AS (
     SELECT l.root,
-           sum(greatest(c.reltuples, 0)::bigint)::bigint AS rows,
-           sum(pg_catalog.pg_table_size(c.oid))::bigint AS bytes,
+           CASE WHEN bool_and(c.reltuples >= 0) THEN sum(c.reltuples)::bigint END AS rows,
+           sum(pg_catalog.pg_relation_size(c.oid))::bigint AS bytes,
            coalesce(sum(s.n_mod_since_analyze), 0)::bigint AS changed,
            coalesce(sum(s.seq_scan + coalesce(s.idx_scan, 0)), 0)::bigint AS scans,
            bool_or(s.last_analyze IS NOT NULL OR s.last_autoanalyze IS NOT NULL) AS is_analysed
@@ -117,7 +117,7 @@ SELECT json_build_object(
     'has_trigrams', EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'pg_trgm'),
     'tables', coalesce((
         SELECT json_object_agg(r.relname, json_build_object(
-            'rows', coalesce(k.rows, 0),
+            'rows', k.rows,
             'bytes', coalesce(k.bytes, 0),
             'is_analysed', pg_catalog.row_security_active(r.oid)  -- which hides whether there are statistics
                 OR (r.relkind <> 'p' AND coalesce(k.is_analysed, false))

@@ -81,9 +81,8 @@ def shape_in(query: str, resources: Mapping[tuple[str, str], Resource]) -> Shape
     resource = resources.get((_unquoted(found[1]), _unquoted(found[2])))
     if resource is None:
         return None
-    where, filters = found["where"] or "", []
-    for name in [match[1] for match in _NOT_IN.finditer(where)]:
-        filters.append((_unquoted(name), "nin"))
+    where = found["where"] or ""
+    filters = [(_unquoted(match[1]), "nin") for match in _NOT_IN.finditer(where)]
     where = _NOT_IN.sub("", where)
     if " OR " in where or "NOT (" in where:
         return None
