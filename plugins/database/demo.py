@@ -203,7 +203,7 @@ async def make_demo(connection: asyncpg.Connection) -> None:
             records=orders([created_at for *_, created_at, _ in people if isinstance(created_at, datetime)]),
             columns=["user_id", "status", "total", "created_at", "updated_at"],
         )
-        await connection.execute("ANALYZE users, orders")
+    await connection.execute("ANALYZE users, orders")  # afterwards: else PostgreSQL takes all rows for changed since
 
 
 async def describe_demo(connection: asyncpg.Connection) -> str:

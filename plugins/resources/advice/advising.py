@@ -17,6 +17,7 @@ from plugins.resources.advice.statements import read_statements
 from plugins.resources.advice.wanted import Served, Wanted, served, wanted_by
 from plugins.resources.plan.sql import quoted, relation
 from plugins.resources.schema.catalogue import ForeignKey
+from plugins.resources.schema.kinds import OPERATORS
 from plugins.resources.schema.resource import Resource
 from plugins.resources.shapes import Seen, Shape, merged, shape_of
 from service.api import Database, ServiceError, listed
@@ -121,7 +122,7 @@ async def advise(
         plan = await explain(database, look.resource, look.shape)
         looked.append(_looked(look, plan))
         advice += _advice_for(look, plan, known)
-    rest = [each for resource in tables for each in _of_table(resource, known, [wanted for *_, wanted in advice])]
+    rest = [each for resource in tables for each in _of_table(resource, known)]
     return Report((*_sorted(advice), *rest), tuple(looked), tuple(notes))
 
 
@@ -163,10 +164,11 @@ def _looks(resources: Sequence[Resource], seen: Mapping[str, Sequence[Seen]]) ->
 
 
 def _is_of(shape: Shape, resources: Mapping[str, Resource]) -> bool:
-    """Whether the table is there with these columns: a service may be older than what is here."""
+    """Whether there is such a list here: who has seen it may know another schema, or other operators."""
     resource = resources.get(shape.table)
     columns = {name for name, _ in shape.filters} | {name.removeprefix("-") for name in shape.order}
-    return resource is not None and columns <= resource.table.columns.keys()
+    operators = {operator for _, operator in shape.filters}
+    return resource is not None and columns <= resource.table.columns.keys() and operators <= OPERATORS
 
 
 # --- words
@@ -188,7 +190,7 @@ def _looked(look: _Look, plan: Plan | NoPlan) -> Looked:
 
 def _seen(look: _Look) -> list[str]:
     return [
-        f"Seen by {origin} {each.calls:,} times, {each.seconds / max(each.calls, 1) * 1000:,.1f} ms each, "
+        f"Seen by {origin} {each.calls:,} {'times' if each.calls != 1 else 'time'}, {each.seconds / max(each.calls, 1) * 1000:,.1f} ms each, "
         f"{each.worst_s * 1000:,.1f} ms at most."
         for origin, each in look.seen
     ]
@@ -233,17 +235,19 @@ def _advice_for(look: _Look, plan: Plan | NoPlan, known: Known) -> list[tuple[fl
                 f"{table.name} refers to {key.target} by {columns}, which no index begins with: finding the rows that "
                 f"belong to one row of {key.target}, and every DELETE there, reads the whole table."
             )
-    if found is None and (wanted_ := wanted_by(look.shape, table, has_key=bool(resource.key))) is not None:
-        level = served(wanted_, facts.indexes)
+    is_selective = isinstance(plan, NoPlan) or plan.kept < plan.read / 2
+    best = wanted_by(look.shape, table, has_key=bool(resource.key), is_selective=is_selective)
+    if found is None and best is not None:
+        level = served(best, facts.indexes)
         if level is Served.NOT and look.is_default:
             what = (
                 f"{table.name} is sorted by {', '.join(look.shape.order)} unless a client asks for another order, and "
                 "no index has that order: every page sorts the whole table."
             )
-            found = wanted_
+            found = best
         elif level is not Served.FULLY and reads_much:
             what = f"The list of {_named(look)} reads much more than a page, and no index leads to just that."
-            found = wanted_
+            found = best
     if found is None:
         return []
     if any(part.opclass == "gin_trgm_ops" for part in found.then) and not known.has_trigrams:
@@ -279,7 +283,7 @@ def _joined(several: Sequence[Advice], line: str) -> Advice:
 # --- what a table has
 
 
-def _of_table(resource: Resource, known: Known, advised: Sequence[Wanted]) -> Iterable[Advice]:
+def _of_table(resource: Resource, known: Known) -> Iterable[Advice]:
     table = resource.table
     facts = known.tables.get(table.name)
     if facts is None:
@@ -309,14 +313,14 @@ def _of_table(resource: Resource, known: Known, advised: Sequence[Wanted]) -> It
         size = f"It takes {_size(index.bytes)}."
         if not index.is_valid:
             what = (
-                f"Index {index.name} of {table.name} is not valid: unless it is being made right now, making it failed, "
-                "and it serves nothing and costs every write."
+                f"Index {index.name} of {table.name} is not valid: unless it is being made right now, making it "
+                "failed, and it serves nothing and costs every write."
             )
             yield Advice("invalid index", resource.name, what, (size,), (), line)
-        elif _is_unused(index, facts) and not _has_a_purpose(index, resource, facts, advised):
+        elif _is_unused(index, facts) and not _has_a_purpose(index, resource, facts):
             since = f" since {known.since:%Y-%m-%d}" if known.since is not None else ""
             what = f"Index {index.name} of {table.name} is never used, and costs every write."
-            used = f"{table.name} was read {facts.scans:,} times{since}, never by it; replicas count for themselves."
+            used = f"{table.name} was read {facts.scans:,} times{since}, never by it; replicas count their own."
             yield Advice("unused index", resource.name, what, (used, size), (), line)
 
 
@@ -324,10 +328,10 @@ def _is_unused(index: Index, facts: Facts) -> bool:
     return not index.is_needed and index.scans == 0 and facts.scans >= UNUSED_SCANS
 
 
-def _has_a_purpose(index: Index, resource: Resource, facts: Facts, advised: Sequence[Wanted]) -> bool:
+def _has_a_purpose(index: Index, resource: Resource, facts: Facts) -> bool:
     """Whether dropping it would have an index advised: for a foreign key, or for the order of the resource."""
     others = [other for other in facts.indexes if other is not index]
     purposes = [Wanted(resource.table, key.columns) for key in resource.table.foreign_keys]
     if (ordered := wanted_by(shape_of(resource), resource.table, has_key=bool(resource.key))) is not None:
         purposes.append(ordered)
-    return any(served(each, [index]) > served(each, others) for each in purposes if each not in advised)
+    return any(served(each, [index]) > served(each, others) for each in purposes)

@@ -6,7 +6,8 @@ nobody waits for long. What is shown of a plan names tables, columns and indexes
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -35,6 +36,8 @@ class Plan:
     """Of the page, and the one more that tells whether there is another."""
     read: int
     """Rows that were read for it."""
+    kept: int
+    """Those of them that passed what the list is filtered by."""
     indexes: tuple[str, ...]
     """Those that were used."""
     lines: tuple[str, ...]
@@ -55,8 +58,7 @@ async def explain(database: Database, resource: Resource, shape: Shape) -> Plan 
     fields = {name: _field(resource, name) for name, _ in shape.filters}
     order = [Order(_field(resource, name.removeprefix("-")), name.startswith("-")) for name in shape.order]
     try:
-        async with database.transaction() as work:
-            await work.execute("SET TRANSACTION READ ONLY")
+        async with reading(database) as work:
             values = await _values(work, resource, list(fields.values()))
             if values is None:
                 return NoPlan("has no row to be tried with")
@@ -76,6 +78,14 @@ async def explain(database: Database, resource: Resource, shape: Shape) -> Plan 
         return NoPlan(f"cannot be explained: {error}")
 
 
+@asynccontextmanager
+async def reading(database: Database) -> AsyncIterator[Transaction]:
+    """A transaction in which nothing can be changed."""
+    async with database.transaction() as work:
+        await work.execute("SET TRANSACTION READ ONLY")
+        yield work
+
+
 async def explained(work: Transaction, sql: str, arguments: list[Argument]) -> Plan:
     """Run it and say how. Raises ServiceErrors."""
     body = await work.fetch_json(EXPLAIN + sql, *arguments)
@@ -85,7 +95,8 @@ async def explained(work: Transaction, sql: str, arguments: list[Argument]) -> P
     return Plan(
         ms=round(told["Execution Time"], 3),
         rows=round(top["Actual Rows"]),
-        read=sum([_read(node) for node, _ in nodes]),
+        read=sum([_rows(node, with_removed=True) for node, _ in nodes]),
+        kept=sum([_rows(node, with_removed=False) for node, _ in nodes]),
         indexes=tuple(dict.fromkeys([node["Index Name"] for node, _ in nodes if "Index Name" in node])),
         lines=tuple([_line(node, depth) for node, depth in nodes]),
     )
@@ -140,13 +151,13 @@ def _nodes(node: Mapping[str, Any], depth: int) -> Iterator[tuple[Mapping[str, A
         yield from _nodes(inner, depth + 1)
 
 
-def _read(node: Mapping[str, Any]) -> int:
-    """Rows that it read from a table, whether or not they passed."""
+def _rows(node: Mapping[str, Any], *, with_removed: bool) -> int:
+    """Rows that it took from a table, or also those that it read and did not take."""
     if "Relation Name" not in node:
         return 0
-    passed: float = node.get("Actual Rows", 0)
+    count: float = node.get("Actual Rows", 0) + (_removed(node) if with_removed else 0)
     loops: float = node.get("Actual Loops", 1)
-    return round((passed + _removed(node)) * loops)
+    return round(count * loops)
 
 
 def _removed(node: Mapping[str, Any]) -> float:

@@ -31,7 +31,7 @@ OPERATORS: Final = {
     "<": "lt",
     "<=": "lte",
     "BETWEEN": "between",
-    "LIKE": "like",
+    "LIKE": "contains",  # or another one that trigrams serve as well
     "ILIKE": "ilike",
     "@>": "has",
     "&&": "overlaps",

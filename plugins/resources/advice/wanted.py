@@ -90,9 +90,10 @@ class Wanted:
         )
 
 
-def wanted_by(shape: Shape, table: Table, *, has_key: bool) -> Wanted | None:
+def wanted_by(shape: Shape, table: Table, *, has_key: bool, is_selective: bool = True) -> Wanted | None:
     """The index that would serve the list best; None where none would serve it. `has_key` is false where the order of
-    the list ends with every column that there is, for want of a key."""
+    the list ends with every column that there is, for want of a key; `is_selective` too where most rows pass its
+    ranges: then its order is worth more."""
     operators: dict[str, set[str]] = {}
     for column, operator in shape.filters:
         operators.setdefault(column, set()).add(operator)
@@ -112,11 +113,11 @@ def wanted_by(shape: Shape, table: Table, *, has_key: bool) -> Wanted | None:
         if "startswith" in used and (type_name := table.columns[column].type.name) in PATTERN_OPS
     ]
     begins_with_range = bool(ordered) and ordered[0].column in ranges
-    if ranges and not begins_with_range:
+    if ranges and is_selective and not begins_with_range:
         return Wanted(table, equal, (Part(ranges[0]),))
-    if prefixes and not begins_with_range:
+    if prefixes and is_selective and not begins_with_range:
         return Wanted(table, equal, (prefixes[0],))
-    if not equal and not ranges:
+    if not equal and not ranges and is_selective:
         for column, used in others.items():
             if used & ELEMENTS:
                 return Wanted(table, (), (Part(column, opclass="array_ops"),), "gin")
