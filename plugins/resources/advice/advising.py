@@ -189,11 +189,12 @@ def _looked(look: _Look, plan: Plan | NoPlan) -> Looked:
 
 
 def _seen(look: _Look) -> list[str]:
-    return [
-        f"Seen by {origin} {each.calls:,} {'times' if each.calls != 1 else 'time'}, {each.seconds / max(each.calls, 1) * 1000:,.1f} ms each, "
-        f"{each.worst_s * 1000:,.1f} ms at most."
-        for origin, each in look.seen
-    ]
+    sentences = []
+    for origin, each in look.seen:
+        times = f"{each.calls:,} {'time' if each.calls == 1 else 'times'}"
+        mean_ms, worst_ms = each.seconds / max(each.calls, 1) * 1000, each.worst_s * 1000
+        sentences.append(f"Seen by {origin} {times}, {mean_ms:,.1f} ms each, {worst_ms:,.1f} ms at most.")
+    return sentences
 
 
 def _evidence(look: _Look, plan: Plan | NoPlan, facts: Facts) -> tuple[str, ...]:
@@ -235,7 +236,7 @@ def _advice_for(look: _Look, plan: Plan | NoPlan, known: Known) -> list[tuple[fl
                 f"{table.name} refers to {key.target} by {columns}, which no index begins with: finding the rows that "
                 f"belong to one row of {key.target}, and every DELETE there, reads the whole table."
             )
-    is_selective = isinstance(plan, NoPlan) or plan.kept < plan.read / 2
+    is_selective = isinstance(plan, NoPlan) or plan.kept < (facts.rows or plan.read) / 2
     best = wanted_by(look.shape, table, has_key=bool(resource.key), is_selective=is_selective)
     if found is None and best is not None:
         level = served(best, facts.indexes)
