@@ -57,7 +57,8 @@ def _paragraph(advice: Advice) -> str:
 
 def _summary(report: Report) -> str:
     explained = [each for each in report.looked if each.plan is not None]
-    looked = f"{len(report.looked)} lists were looked at, {len(explained)} of them explained"
+    looked = f"{len(report.looked)} {'list was' if len(report.looked) == 1 else 'lists were'} looked at"
+    looked += f", {len(explained)} of them explained"
     if not report.advice:
         return f"Nothing to advise: {looked}."
     count = len(report.advice)
