@@ -19,14 +19,12 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from pydantic import TypeAdapter
-
 from plugins.resources.routes import declare
 from plugins.resources.schema.catalogue import CATALOGUE, read_catalogue
 from plugins.resources.schema.naming import encoded
 from plugins.resources.schema.selecting import Selection, select
 from plugins.resources.settings import Settings
-from plugins.resources.shapes import Seen, Shapes
+from plugins.resources.shapes import Shapes
 from service.api import (
     DATABASE,
     SERVING,
@@ -93,7 +91,6 @@ class Plugin:
         from plugins.resources.advice.advising import advise
 
         heard = ask_service(self._run, self._question)
-        seen = TypeAdapter(tuple[Seen, ...])
         async with opened(self._run) as ports:
             database = ports.need(DATABASE)
             selection = await self._select(database)
@@ -101,8 +98,7 @@ class Plugin:
                 raise PluginError(
                     "what would be served has mistakes in its settings: `pegboard run` tells all of them."
                 )
-            told = [seen.validate_python(answer) for answer in heard.answers]
-            return await advise(database, selection.resources, told, problems=heard.problems)
+            return await advise(database, selection.resources, heard)
 
     async def _select(self, database: Database) -> Selection:
         """What is served, of what the database has."""

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from pydantic import TypeAdapter, ValidationError
+
 from plugins.resources.advice.explaining import NoPlan, Plan, explain
 from plugins.resources.advice.facts import FACTS, Facts, Index, Known, read_facts
 from plugins.resources.advice.statements import read_statements
@@ -20,7 +22,7 @@ from plugins.resources.schema.catalogue import ForeignKey
 from plugins.resources.schema.kinds import OPERATORS
 from plugins.resources.schema.resource import Resource
 from plugins.resources.shapes import Seen, Shape, merged, shape_of
-from service.api import Database, ServiceError, listed
+from service.api import Database, Heard, ServiceError, listed
 
 MOST_SEEN: Final = 20
 """Shapes that clients ask for and that are looked at (chosen: each is explained)."""
@@ -97,16 +99,11 @@ class _Look:
         return max([each.seconds for _, each in self.seen], default=0.0)
 
 
-async def advise(
-    database: Database, resources: Sequence[Resource], told: Sequence[Sequence[Seen]], *, problems: Sequence[str]
-) -> Report:
-    """Look at the lists of these resources, and at what their tables have. `told` is what each worker that serves has
-    seen, `problems` why others have not told it. Raises ServiceErrors where the database does not answer."""
-    seen = merged([each for worker in told for each in worker])
-    how = "is not wholly known" if told else "is not known"
-    notes = [f"What clients ask for {how} from a running service: {problem}" for problem in problems]
-    if told and not seen:
-        notes.append("No client has asked the running service for a list yet.")
+async def advise(database: Database, resources: Sequence[Resource], heard: Heard) -> Report:
+    """Look at the lists of these resources, and at what their tables have. `heard` is what the workers that serve have
+    seen. Raises ServiceErrors where the database does not answer."""
+    notes: list[str] = []
+    seen = _told(heard, notes)
     tables = [resource for resource in resources if resource.table.relation in INDEXABLE]
     if others := [resource.name for resource in resources if resource not in tables]:
         notes.append(f"Not looked at, since they have no indexes of their own: {listed(others)}.")
@@ -124,6 +121,23 @@ async def advise(
         advice += _advice_for(look, plan, known)
     rest = [each for resource in tables for each in _of_table(resource, known)]
     return Report((*_sorted(advice), *rest), tuple(looked), tuple(notes))
+
+
+def _told(heard: Heard, notes: list[str]) -> list[Seen]:
+    """What all workers have seen; where some have not told it, notes say why."""
+    told: list[tuple[Seen, ...]] = []
+    problems = list(heard.problems)
+    for answer in heard.answers:
+        try:
+            told.append(TypeAdapter(tuple[Seen, ...]).validate_python(answer))
+        except ValidationError:
+            problems.append("It is of another version of Pegboard than this command; restart it.")
+    how = "is not wholly known" if told else "is not known"
+    notes += [f"What clients ask for {how} from a running service: {problem}" for problem in dict.fromkeys(problems)]
+    seen = merged([each for worker in told for each in worker])
+    if told and not seen:
+        notes.append("No client has asked the running service for a list yet.")
+    return seen
 
 
 async def _noted(database: Database, known: Known, resources: Sequence[Resource], notes: list[str]) -> list[Seen]:

@@ -17,7 +17,7 @@ from plugins.resources.schema.catalogue import CATALOGUE, read_catalogue
 from plugins.resources.schema.resource import Resource
 from plugins.resources.schema.selecting import select
 from plugins.resources.shapes import Seen, Shape, shape_of
-from service.api import DATABASE, Database, Ports, ServiceError, hookimpl
+from service.api import DATABASE, Database, Heard, Ports, ServiceError, hookimpl
 from service.testing.service import MakeService
 
 MakeDatabase = Callable[[str], str]
@@ -87,7 +87,10 @@ class Place:
         return next(each for each in await self.resources() if each.name == name)
 
     async def advise(self, *told: Seen) -> Report:
-        return await advise(self.database, await self.resources(), [told], problems=())
+        return await self.hear(Heard((told,), ()))
+
+    async def hear(self, heard: Heard) -> Report:
+        return await advise(self.database, await self.resources(), heard)
 
     async def advice(self, *told: Seen) -> list[Advice]:
         return list((await self.advise(*told)).advice)
@@ -344,6 +347,32 @@ async def test_shape_of_another_time_is_not_looked_at(look: Look) -> None:
     before = len((await place.advise()).looked)
     told = [events(("gone", "eq")), events(("state", "resembles")), Seen(Shape("lost"), 1, 1.0, 1.0)]
     assert len((await place.advise(*told)).looked) == before
+
+
+@pytest.mark.parametrize(
+    ("heard", "notes"),
+    [
+        (
+            Heard((), ("No service runs.",)),
+            ["What clients ask for is not known from a running service: No service runs."],
+        ),
+        (
+            Heard(([{"shape": {"table": "kinds"}, "calls": 1, "seconds": 1, "worst_s": 1}],), ("Worker 3 is silent.",)),
+            ["What clients ask for is not wholly known from a running service: Worker 3 is silent."],
+        ),
+        (
+            Heard(([{"figure": 1}], ["?"]), ()),
+            [
+                "What clients ask for is not known from a running service: It is of another version of Pegboard than "
+                "this command; restart it."
+            ],
+        ),
+    ],
+    ids=["no service", "one worker of two", "another version"],
+)
+async def test_what_is_not_heard_from_a_service_is_told(look: Look, heard: Heard, notes: list[str]) -> None:
+    place = await look(EVENTS)
+    assert list((await place.hear(heard)).notes)[:-1] == notes
 
 
 async def test_views_are_not_looked_at_and_that_is_told(look: Look) -> None:

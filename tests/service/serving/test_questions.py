@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from service.api import PluginError, Run, opened
 from service.channel import Ask, Told
 from service.questions import MOST_BYTES, told
 
@@ -233,6 +234,20 @@ def test_question_where_nobody_answers_any_says_so() -> None:
 
 
 # --- what a command opens
+
+
+async def test_service_has_its_ports_in_its_lifespan(make_service: Any) -> None:
+    class Hello:
+        class Plugin:
+            def __init__(self, settings: Any, run: Run) -> None:
+                self.run = run
+
+    service = await make_service([Hello])
+    with pytest.raises(
+        PluginError, match=r"^plugin hello opens its ports in a service; there they come"
+    ):
+        async with opened(service.application.loaded["hello"].plugin.run):
+            raise AssertionError("It did open them.")
 
 
 async def test_command_opens_what_its_plugin_needs_and_nothing_else(start: Any, tmp_path: Path) -> None:
