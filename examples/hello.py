@@ -5,6 +5,7 @@ Slot      NEGOTIATE: what cannot be said to somebody should cost nothing more
 Needs     DATABASE: a table greetings (language, text)
 Provides  GREETER
 Publishes greetings: a hook for plugins that know more languages
+Command   `pegboard hello`: the greetings of the database, and which of them are not served yet
 Raises    NotAcceptable: 406, code NOT_ACCEPTABLE
 Source    RFC 9110, section 12.5.4, without its weights
 
@@ -23,10 +24,12 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Protocol
 
+import click
 from aiohttp.web import Request, RequestKey
 
 from service.api import (
     DATABASE,
+    SERVING,
     Answer,
     Check,
     Database,
@@ -42,9 +45,11 @@ from service.api import (
     ServiceError,
     Slot,
     Step,
+    ask_service,
     hookimpl,
     hookspec,
     nearest,
+    opened,
 )
 
 GREETINGS = "SELECT language, text FROM greetings"
@@ -130,6 +135,7 @@ class Plugin:
         await self._read(database)
         self._check_fallback()
         ports.provide(GREETER, self)
+        ports.need(SERVING).answer(f"{self._run.name}.greetings", lambda: self._by_language)
         reading = self._run.spawn(self._keep_reading(database), name=self._run.name)
         try:
             yield
@@ -164,6 +170,19 @@ class Plugin:
     def probes(self) -> Iterable[Probe]:
         yield Probe(self._run.name, self._check, critical=False)
 
+    @hookimpl
+    def commands(self, group: click.Group) -> None:
+        @group.command(self._run.name)
+        def compare() -> None:
+            """Say which greetings of the database a running service does not have yet."""
+            heard = ask_service(self._run, f"{self._run.name}.greetings")
+            served = [answer for answer in heard.answers if isinstance(answer, dict)]
+            for language, text in asyncio.run(self._stored()).items():
+                is_served = all(answer.get(language) == text for answer in served)
+                click.echo(f"{language}: {text}{'' if is_served else ', not served yet'}")
+            for problem in heard.problems:
+                click.echo(problem, err=True)
+
     def greet(self, name: str, language: str) -> str:
         greeting = self._by_language.get(self._fallback or "", self._greeting)
         return f"{self._by_language.get(language, greeting)}, {name}"
@@ -175,6 +194,11 @@ class Plugin:
         rows = await database.fetch(GREETINGS)
         self._by_language |= {str(row["language"]): str(row["text"]) for row in rows}
         self._read_s = self._run.clock.monotonic()
+
+    async def _stored(self) -> dict[str, str]:
+        async with opened(self._run) as ports:
+            rows = await ports.need(DATABASE).fetch(GREETINGS)
+        return {str(row["language"]): str(row["text"]) for row in rows}
 
     def _check_fallback(self) -> None:
         known = list(self._by_language)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from service.accept import prefers
 from service.answers import Answer, StreamHead
+from service.commanding import Heard, ask_service, opened
 from service.errors import (
     Conflict,
     DependencyError,
@@ -78,6 +79,7 @@ __all__ = [
     "Exchange",
     "Finish",
     "Forbidden",
+    "Heard",
     "InternalError",
     "InvalidBody",
     "InvalidRequest",
@@ -111,12 +113,14 @@ __all__ = [
     "Unique",
     "UnsupportedMediaType",
     "Wrap",
+    "ask_service",
     "comparable_name",
     "hookimpl",
     "hookspec",
     "listed",
     "looks_secret",
     "nearest",
+    "opened",
     "prefers",
     "timestamp",
     "toml",

@@ -6,11 +6,11 @@ A fault in any phase closes what was opened and is one sentence. Nothing here is
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Final
 
 from aiohttp import web
@@ -27,6 +27,7 @@ from service.pipeline import Observer, Plan
 from service.ports import CHANGES, CORE, SERVING, About, Ports
 from service.processors import worker_count
 from service.protocol import Front
+from service.questions import Answering
 from service.run import Clock, Run, SystemClock, Tasks
 from service.settings import PluginSettings, Settings
 from service.slots import Door, Slot
@@ -66,6 +67,8 @@ class State:
         self.routes: tuple[MountedRoute, ...] = ()
         self.probes: tuple[Probe, ...] = ()
         self.excused: set[str] = set()
+        self.answering: dict[str, Answering] = {}
+        """Who answers which question."""
         self._declared = asyncio.Event()
 
     @property
@@ -79,6 +82,12 @@ class State:
 
     def excuse(self, prefix: str) -> None:
         self.excused.add(prefix)
+
+    def answer(self, question: str, function: Answering) -> None:
+        if inspect.iscoroutinefunction(function):
+            raise PluginError(f"the question {question} is answered by a coroutine; write a plain def.")
+        if self.answering.setdefault(question, function) is not function:
+            raise PluginError(f"the question {question} is answered already; put the plugin's name before yours.")
 
     async def wait_declared(self) -> None:
         await self._declared.wait()
@@ -138,6 +147,22 @@ async def household(loaded: Loaded) -> AsyncIterator[Mapping[str, object]]:
 
 
 @asynccontextmanager
+async def open_for(loaded: Loaded, name: str, *, tasks: Tasks) -> AsyncIterator[Ports]:
+    """The ports of the plugin called `name`, for its commands: what it needs is open, itself and all else is not."""
+    settings = loaded.settings
+    names = tuple([plugged.name for plugged in loaded.plugins])
+    state = State(About(__version__, settings.environment, names))
+    shelf = _shelf(state, Announcer())
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(tasks.end)
+        try:
+            await _open(stack, loaded.needed_by(name), state, shelf)
+            yield _ports(loaded[name], loaded, state, shelf)
+        finally:
+            await tasks.end()
+
+
+@asynccontextmanager
 async def build(loaded: Loaded, *, tasks: Tasks) -> AsyncIterator[Application]:
     """Open every plugin, collect what they declare, fold it into plans, freeze. Raises PluginError, SettingsError."""
     names = tuple([plugged.name for plugged in loaded.plugins])
@@ -145,7 +170,7 @@ async def build(loaded: Loaded, *, tasks: Tasks) -> AsyncIterator[Application]:
     async with AsyncExitStack() as stack:
         stack.push_async_callback(tasks.end)  # what plugins spawn while they close
         try:
-            await _open(stack, loaded, state, announcer)
+            await _open(stack, loaded, state, _shelf(state, announcer))
             announcer.listeners = tuple(_functions(loaded, "changes"))
             observers = tuple(_functions(loaded, "observers"))
             routes = mount(loaded, excused=state.excused)
@@ -164,36 +189,47 @@ async def build(loaded: Loaded, *, tasks: Tasks) -> AsyncIterator[Application]:
 # --- open
 
 
-async def _open(stack: AsyncExitStack, loaded: Loaded, state: State, announcer: Announcer) -> None:
-    shelf: dict[str, list[tuple[str, object]]] = {
-        SERVING.name: [(CORE, state)],
-        CHANGES.name: [(CORE, announcer)],
-    }
+Shelf = dict[str, list[tuple[str, object]]]
+"""By port name, who provided what."""
 
-    def implementations(publisher: str, hook: str) -> Mapping[str, Callable[..., object]]:
+
+def _shelf(state: State, announcer: Announcer) -> Shelf:
+    """With what the core itself provides."""
+    return {SERVING.name: [(CORE, state)], CHANGES.name: [(CORE, announcer)]}
+
+
+def _ports(plugged: Plugged, loaded: Loaded, state: State, shelf: Shelf) -> Ports:
+    """The ports as one plugin sees them."""
+
+    def implementations(hook: str) -> Mapping[str, Callable[..., object]]:
         if state.is_declared:
             raise PluginError(
-                f"plugin {publisher} calls its hook {hook} while requests are served; "
+                f"plugin {plugged.name} calls its hook {hook} while requests are served; "
                 "call it once, at start, and keep what it returns."
             )
         return loaded.hook(hook)
 
+    plugin = plugged.plugin
+    return Ports(
+        plugged.name,
+        shelf,
+        requires=getattr(plugin, "requires", ()),
+        uses=getattr(plugin, "uses", ()),
+        provides=getattr(plugin, "provides", ()),
+        providers=plugged.providers,
+        published=specs_of(plugged.published).values() if plugged.published else (),
+        implementations=implementations,
+    )
+
+
+async def _open(stack: AsyncExitStack, loaded: Loaded, state: State, shelf: Shelf) -> None:
+    """Enter every lifespan."""
     lifespans = loaded.hook("lifespan")
     for plugged in loaded.plugins:
-        plugin = plugged.plugin
         if (enter := lifespans.get(plugged.name)) is not None:
-            ports = Ports(
-                plugged.name,
-                shelf,
-                requires=getattr(plugin, "requires", ()),
-                uses=getattr(plugin, "uses", ()),
-                provides=getattr(plugin, "provides", ()),
-                providers=plugged.providers,
-                published=specs_of(plugged.published).values() if plugged.published else (),
-                implementations=partial(implementations, plugged.name),
-            )
+            ports = _ports(plugged, loaded, state, shelf)
             await _enter(stack, plugged, "lifespan", enter(ports=ports), loaded.settings)
-        for key in getattr(plugin, "provides", ()):
+        for key in getattr(plugged.plugin, "provides", ()):
             if plugged.name not in [owner for owner, _ in shelf.get(key.name, ())]:
                 raise PluginError(
                     f"plugin {plugged.name} lists the port {key.name} in provides and has not provided it when its "

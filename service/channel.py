@@ -5,9 +5,11 @@
                             Retire   a newer generation serves: finish what runs and end
                             End      the service ends, in good order or at once
                             Record   write this into the log
+                            Ask      what does your plugin answer to this question?
     worker → supervisor     Ready    everything is open; what to tell of it
                             Failed   it cannot be opened, and why
                             Reload   a plugin asks for a new generation
+                            Told     what there is to tell to a question
 
 A line of JSON each; sockets travel beside it (SCM_RIGHTS, unix(7)). Either side sees the other's end as the end of the
 channel: no process outlives the one that it was for.
@@ -117,10 +119,30 @@ class Reload:
     reason: str
 
 
-Message: TypeAlias = Start | Serve | Retire | End | Record | Ready | Failed | Reload
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A question that a plugin may answer."""
+
+    number: int
+    """Which Told belongs to it."""
+    question: str
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What there is to tell to the question of that number."""
+
+    number: int
+    answer: str | None
+    """As JSON."""
+    problem: str = ""
+    """Why there is no answer, as what follows the name of who was asked: without a full stop."""
+
+
+Message: TypeAlias = Start | Serve | Retire | End | Record | Ask | Ready | Failed | Reload | Told
 
 KINDS: Final[Mapping[str, type[Message]]] = {
-    kind.__name__: kind for kind in (Start, Serve, Retire, End, Record, Ready, Failed, Reload)
+    kind.__name__: kind for kind in (Start, Serve, Retire, End, Record, Ask, Ready, Failed, Reload, Told)
 }
 
 

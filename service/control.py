@@ -1,7 +1,8 @@
 """How a command reaches a running service: a unix socket for each, `{state_dir}/control/PID.sock`.
 
-One line of JSON each way: `{"do": "reload"}` or `{"do": "addresses"}`, then `{"ok": true, "text": "..."}`. Only the
-user whose service it is may connect: the folder is theirs alone (mode 700).
+One line of JSON each way: `{"do": "reload"}`, `{"do": "addresses"}` or `{"do": "ask", "question": "..."}`, then
+`{"ok": true, "text": "...", "answers": []}`. Only the user whose service it is may connect: the folder is theirs alone
+(mode 700).
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ import os
 import pwd
 import shlex
 import socket
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
+from service.channel import Told
 from service.errors import StartError
 from service.settings import ServiceSettings, Settings
 
@@ -40,6 +42,9 @@ class Controlled(Protocol):
     def addresses(self) -> Iterable[str]:
         """Where it listens."""
 
+    async def ask(self, question: str) -> Mapping[int, Told]:
+        """What its workers tell to a question, by process id."""
+
 
 class ControlError(StartError):
     """What a running service was asked for has not come about: it cannot be reached, or it has refused."""
@@ -53,6 +58,8 @@ class Reply:
 
     ok: bool
     text: str
+    answers: tuple[str, ...] = ()
+    """To a question: what each worker answers, as JSON; `text` then says, line by line, who does not, and why."""
 
 
 def control_folder(settings: Settings) -> Path:
@@ -73,7 +80,7 @@ async def controlled(service: Controlled, settings: Settings) -> AsyncIterator[N
         try:
             asked = json.loads(await reader.readline() or b"{}")
             reply = await _obey(service, asked)
-            writer.write(json.dumps({"ok": reply.ok, "text": reply.text}).encode() + b"\n")
+            writer.write(json.dumps(asdict(reply)).encode() + b"\n")
             await writer.drain()
         except (ConnectionError, ValueError, asyncio.CancelledError):
             pass  # nobody there who speaks our language, or the service ends: either way nobody waits for this task
@@ -104,16 +111,26 @@ async def controlled(service: Controlled, settings: Settings) -> AsyncIterator[N
 
 
 async def _obey(service: Controlled, asked: object) -> Reply:
-    if asked == {"do": "addresses"}:
-        return Reply(True, "\n".join(service.addresses()))
-    if asked != {"do": "reload"}:
-        return Reply(False, f"there is no such request: {asked!r}")
+    match asked:
+        case {"do": "addresses"}:
+            return Reply(True, "\n".join(service.addresses()))
+        case {"do": "ask", "question": str(question)}:
+            return _told(await service.ask(question))
+        case {"do": "reload"}:
+            pass
+        case _:
+            return Reply(False, f"there is no such request: {asked!r}")
     try:
         return Reply(True, await service.reload())
     except StartError as error:
         return Reply(False, str(error))
     except asyncio.CancelledError:
         return Reply(False, "the service has ended meanwhile.")
+
+
+def _told(told: Mapping[int, Told]) -> Reply:
+    problems = [f"worker {pid}: {each.problem}" for pid, each in told.items() if each.answer is None]
+    return Reply(True, "\n".join(problems), tuple([each.answer for each in told.values() if each.answer is not None]))
 
 
 def running(folder: Path) -> dict[int, socket.socket]:
@@ -174,7 +191,7 @@ def ask(sock: socket.socket, request: dict[str, str]) -> Reply:
             raise ControlError(
                 "the service ended before it could say what came of it; its log has the reason."
             ) from None
-    return Reply(bool(answer["ok"]), str(answer["text"]))
+    return Reply(bool(answer["ok"]), str(answer["text"]), tuple(map(str, answer["answers"])))
 
 
 class _short:  # noqa: N801 (reads as a statement)

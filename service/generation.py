@@ -11,10 +11,11 @@ import os
 import signal
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
+from itertools import count
 from threading import Thread
 from typing import Final
 
-from service.channel import Channel, End, Failed, Message, Ready, Record, Retire, Serve, Start
+from service.channel import Ask, Channel, End, Failed, Message, Ready, Record, Retire, Serve, Start, Told
 from service.chosen import Chosen
 from service.errors import SettingsError, StartError
 from service.listening import Listeners
@@ -59,6 +60,8 @@ class WorkerProcess:
         self._loop = loop
         self._spawned = spawned
         self._heard = heard
+        self._numbers = count()
+        self._asked: dict[int, asyncio.Future[Told]] = {}
         self._code: int | None = None
         self._has_said_all = False
         Thread(target=self._reap, name="reaping a worker", daemon=True).start()
@@ -69,6 +72,21 @@ class WorkerProcess:
 
     def serve(self, listeners: Listeners) -> None:
         self._channel.send(Serve(listeners.names), listeners.sockets)
+
+    async def ask(self, question: str, within_s: float) -> Told:
+        """What it tells to the question, or that it says nothing within so many seconds."""
+        number = next(self._numbers)
+        answer: asyncio.Future[Told] = self._loop.create_future()
+        self._asked[number] = answer
+        try:
+            if self.send(Ask(number, question)):
+                either: set[asyncio.Future[Told] | asyncio.Future[int]] = {answer, self.ended}
+                await asyncio.wait(either, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
+            if answer.done():
+                return answer.result()
+            return Told(number, None, f"there is no answer to {question} within {within_s:g} s")
+        finally:
+            del self._asked[number]
 
     def kill(self) -> None:
         if not self.ended.done():
@@ -81,6 +99,9 @@ class WorkerProcess:
         elif isinstance(message, Failed):
             text, code = message.text, message.exit_code
             self._fail(SettingsError(text) if message.is_report else WorkerFailed(text, code))
+        elif isinstance(message, Told):
+            if (answer := self._asked.get(message.number)) is not None:  # else nobody waits for it any more
+                answer.set_result(message)
         else:
             self._heard(message)
 
@@ -193,6 +214,12 @@ class Generation:
     def record(self, level: int, sentence: str) -> bool:
         """Have a worker write it into the log; False where none could."""
         return any(worker.ready.done() and worker.send(Record(level, sentence)) for worker in tuple(self.workers))
+
+    async def ask(self, question: str, within_s: float) -> dict[int, Told]:
+        """What each worker that is ready tells to the question, by process id."""
+        asked = [worker for worker in self.workers if worker.ready.done()]
+        told = await asyncio.gather(*[worker.ask(question, within_s) for worker in asked])
+        return {worker.pid: each for worker, each in zip(asked, told, strict=True)}
 
     def _begin(self, spawned: Spawned) -> WorkerProcess:
         worker = WorkerProcess(spawned, heard=self._heard)

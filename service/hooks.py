@@ -104,5 +104,9 @@ class Hooks:
 
     @hookspec
     def commands(self, group: click.Group) -> None:
-        """Add subcommands to the command line: `group.add_command(...)`."""
+        """Add subcommands to the command line: `group.add_command(...)`.
+
+        Called on a plugin that is made and not open. A command opens what its plugin needs with `opened(run)`, and asks
+        a running service with `ask_service`. A group that another plugin adds under the same name becomes one with it.
+        """
         raise AssertionError

@@ -64,6 +64,16 @@ class Loaded:
             if id(plugged.plugin) in impls
         }
 
+    def needed_by(self, name: str) -> Loaded:
+        """The same with those plugins only that `name` needs: who provides what it requires or uses, and so on."""
+        found: set[str] = set()
+        waiting = [name]
+        while waiting:
+            offers = {other for others in self[waiting.pop()].providers.values() for other in others}
+            waiting += offers - found
+            found |= offers
+        return replace(self, plugins=tuple([plugged for plugged in self.plugins if plugged.name in found]))
+
     def __getitem__(self, name: str) -> Plugged:
         return next(plugged for plugged in self.plugins if plugged.name == name)
 

@@ -171,6 +171,11 @@ class Serving(Protocol):
         """Say, in a lifespan, that routes named `prefix` and `prefix.…` may be missing here: settings for them are then
         told, and no fault."""
 
+    def answer(self, question: str, function: Callable[[], object]) -> None:
+        """Say, in a lifespan, who answers `question` while the service runs; one of a plugin's own is called
+        `f"{run.name}.NAME"`. `function` is synchronous and quick and gives plain data, of 256 KiB as JSON at most. Who
+        asks is a command, with `ask_service`. Raises PluginError where the question is answered already."""
+
     async def wait_declared(self) -> None:
         """Return once every plugin has declared its parts."""
 

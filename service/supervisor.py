@@ -23,13 +23,14 @@ from pathlib import Path
 from typing import Final
 
 from service.app import household
-from service.channel import End, Message, Ready, Reload
+from service.channel import End, Message, Ready, Reload, Told
 from service.chosen import Chosen
 from service.errors import StartError
 from service.generation import Generation
 from service.listening import Listeners, addresses
 from service.notifying import READY, STOPPING, notify, reloading
 from service.processors import worker_count
+from service.questions import ANSWER_S
 from service.run import Tasks
 from service.server import CUT_S, Stop
 from service.settings import Settings
@@ -152,6 +153,10 @@ class Supervisor:
     def addresses(self) -> list[str]:
         """Where it listens."""
         return [str(address) for address in self._listeners.addresses]
+
+    async def ask(self, question: str) -> Mapping[int, Told]:
+        """What the workers that serve tell to a question, by process id."""
+        return await self._current.ask(question, ANSWER_S) if self._current is not None else {}
 
     # --- generations
 

@@ -28,12 +28,13 @@ from typing import Final
 import uvloop
 
 from service.app import Application, build
-from service.channel import Channel, End, Failed, Message, Ready, Record, Reload, Retire, Serve, Start
+from service.channel import Ask, Channel, End, Failed, Message, Ready, Record, Reload, Retire, Serve, Start
 from service.chosen import Chosen
 from service.errors import PluginError, SettingsError, StartError
 from service.listening import tls_context
 from service.loader import Loaded
 from service.parts import MountedRoute
+from service.questions import Answering, told
 from service.run import Tasks
 from service.server import CUT_S, Listener, Stop, serve
 from service.slots import Door
@@ -121,6 +122,7 @@ class Worker:
         self._stop = Stop()
         self._notes: dict[str, None] = {}  # plugins are made twice where one has a household
         self._is_serving = False
+        self._answering: Mapping[str, Answering] = {}
         loop = asyncio.get_running_loop()
         self._started: asyncio.Future[Mapping[str, object]] = loop.create_future()
         self._listeners: asyncio.Future[Mapping[str, socket.socket]] = loop.create_future()
@@ -158,6 +160,7 @@ class Worker:
             loaded = self._load(household)
         tls = tls_context(loaded.settings.service, loaded.settings.config_path.parent)
         async with build(loaded, tasks=self._tasks) as application:
+            self._answering = application.state.answering
             self._channel.send(description(application, self._notes))
             if self._stop.asked.is_set():
                 return  # a plugin has kept quiet about it while it opened
@@ -200,6 +203,8 @@ class Worker:
                 self._end(message)
             case Record():
                 log.log(message.level, "%s", message.sentence)
+            case Ask():
+                self._channel.send(told(self._answering, message))
             case _:
                 raise AssertionError(message)
 

@@ -2,6 +2,7 @@
 
 Table   [plugins.resources], [plugins.resources.table.NAME]
 Needs   DATABASE; the schema is read once, when the plugin is opened
+Command `pegboard db advise`; `shapes.py` counts what it asks a running service for
 Routes  resources.index, NAME.list, NAME.read, NAME.CHILD.list; with a path INSTANCE.index, INSTANCE.NAME.list and so on
 Raises  InvalidRequest: 400, everything wrong with a query string at once; NotFound: 404, no such row
 Source  design.md, Answers; RFC 9110 section 15.5; RFC 3986 section 2
@@ -16,13 +17,31 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from plugins.resources.routes import declare
 from plugins.resources.schema.catalogue import CATALOGUE, read_catalogue
 from plugins.resources.schema.naming import encoded
-from plugins.resources.schema.selecting import select
+from plugins.resources.schema.selecting import Selection, select
 from plugins.resources.settings import Settings
-from service.api import DATABASE, SERVING, PluginError, Ports, Route, Run, hookimpl
+from plugins.resources.shapes import Shapes
+from service.api import (
+    DATABASE,
+    SERVING,
+    Database,
+    PluginError,
+    Ports,
+    Route,
+    Run,
+    ask_service,
+    hookimpl,
+    opened,
+)
+
+if TYPE_CHECKING:
+    import click
+
+    from plugins.resources.advice.advising import Report
 
 __all__ = ["Plugin", "Settings"]
 
@@ -35,16 +54,15 @@ class Plugin:
         self._run = run
         self._prefix = f"{run.name}." if settings.path else ""
         """What the names of its routes and resources begin with."""
+        self._question = f"{run.name}.shapes"
+        """What a running service answers: which lists clients ask for."""
         self._routes: tuple[Route, ...] = ()
 
     @hookimpl
     @asynccontextmanager
     async def lifespan(self, ports: Ports) -> AsyncIterator[None]:
         database = ports.need(DATABASE)
-        body = await database.fetch_json(CATALOGUE, self._settings.schema_)
-        if body is None:
-            raise PluginError("the database gave no catalogue; connect to PostgreSQL itself.")
-        selection = select(read_catalogue(body), self._settings, plugin=self._run.name)
+        selection = await self._select(database)
         for mistake in selection.mistakes:
             self._run.fault(mistake.path, mistake.message, write=mistake.write, rename=mistake.rename)
         for sentence in selection.sentences:
@@ -52,9 +70,39 @@ class Plugin:
         for table in selection.absent:
             ports.need(SERVING).excuse(f"{self._prefix}{table}")
         top = encoded(self._settings.path)
-        self._routes = tuple(declare(selection.resources, database, top=top, prefix=self._prefix))
+        shapes = Shapes(self._run.clock.monotonic)
+        ports.need(SERVING).answer(self._question, shapes.told)
+        self._routes = tuple(declare(selection.resources, database, shapes, top=top, prefix=self._prefix))
         yield
 
     @hookimpl
     def routes(self) -> Iterable[Route]:
         return self._routes
+
+    @hookimpl
+    def commands(self, group: click.Group) -> None:
+        from plugins.resources.advice.command import add_commands  # inside: a service that serves needs none of it
+
+        name = f"advise-{self._run.name}" if self._prefix else "advise"
+        add_commands(group, name=name, advising=self._advise)
+
+    async def _advise(self) -> Report:
+        """What `pegboard db advise` tells."""
+        from plugins.resources.advice.advising import advise
+
+        heard = ask_service(self._run, self._question)
+        async with opened(self._run) as ports:
+            database = ports.need(DATABASE)
+            selection = await self._select(database)
+            if selection.mistakes:
+                raise PluginError(
+                    "what would be served has mistakes in its settings: `pegboard run` tells all of them."
+                )
+            return await advise(database, selection.resources, heard)
+
+    async def _select(self, database: Database) -> Selection:
+        """What is served, of what the database has."""
+        body = await database.fetch_json(CATALOGUE, self._settings.schema_)
+        if body is None:
+            raise PluginError("the database gave no catalogue; connect to PostgreSQL itself.")
+        return select(read_catalogue(body), self._settings, plugin=self._run.name)

@@ -8,12 +8,15 @@ from plugins.resources.handlers.index import IndexHandler
 from plugins.resources.handlers.reading import ItemHandler, ListHandler
 from plugins.resources.plan.lists import Below
 from plugins.resources.schema.resource import Resource
+from plugins.resources.shapes import Shapes
 from service.api import Database, Route
 
 
-def declare(resources: Sequence[Resource], database: Database, *, top: str, prefix: str) -> Iterator[Route]:
+def declare(
+    resources: Sequence[Resource], database: Database, shapes: Shapes, *, top: str, prefix: str
+) -> Iterator[Route]:
     """The routes of all resources, and of the index that lists them: below the path `top`, their names, and those of
-    what they read, with `prefix`."""
+    what they read, with `prefix`. Lists are counted by `shapes`."""
     index = IndexHandler(resources)
     name = f"{prefix or 'resources.'}index"
     yield Route("GET", top, index.list_resources, name=name, summary="List what there is.")
@@ -23,7 +26,7 @@ def declare(resources: Sequence[Resource], database: Database, *, top: str, pref
         yield Route(
             "GET",
             path,
-            ListHandler(resource, database).list_rows,
+            ListHandler(resource, database, shapes.watch(resource)).list_rows,
             name=f"{name}.list",
             tags=tags,
             reads=(name,),
@@ -45,7 +48,12 @@ def declare(resources: Sequence[Resource], database: Database, *, top: str, pref
             yield Route(
                 "GET",
                 f"{item}/{child.segment}",
-                ListHandler(child.resource, database, below=Below(resource, child)).list_rows,
+                ListHandler(
+                    child.resource,
+                    database,
+                    shapes.watch(child.resource, child.columns),
+                    below=Below(resource, child),
+                ).list_rows,
                 name=f"{name}.{child.name}.list",
                 tags=tags,
                 reads=(f"{prefix}{child.resource.name}", name),

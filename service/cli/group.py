@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import platform
+from collections.abc import Iterable
 from typing import Final
 
 import click
@@ -79,10 +80,19 @@ class Pegboard(click.Group):
         for plugin, declare in chosen.load().hook("commands").items():
             group = click.Group()
             declare(group=group)
-            for name, command in group.commands.items():
-                if name in COMMANDS or name in self.commands:
-                    raise PluginError(f"plugin {plugin}: there is a command {name!r} already; call it {plugin}-{name}.")
-                self.add_command(command, name)
+            _add(group.commands.items(), self, plugin)
+
+
+def _add(commands: Iterable[tuple[str, click.Command]], group: click.Group, plugin: str) -> None:
+    """Add them to `group`; where both have a group of one name, the commands in it."""
+    for name, command in commands:
+        there = group.commands.get(name)
+        if isinstance(there, click.Group) and isinstance(command, click.Group):
+            _add(command.commands.items(), there, plugin)
+        elif there is not None or (isinstance(group, Pegboard) and name in COMMANDS):
+            raise PluginError(f"plugin {plugin}: there is a command {name!r} already; call it {plugin}-{name}.")
+        else:
+            group.add_command(command, name)
 
 
 @click.group(

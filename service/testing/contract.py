@@ -23,8 +23,10 @@ import pytest_asyncio
 from jsonschema import Draft202012Validator
 
 from service.api import PluginError, PluginSettings, Ports, Secret, hookimpl
+from service.channel import Ask
 from service.errors import SettingsError
 from service.loader import Loaded
+from service.questions import told
 from service.settings import json_schema
 from service.settings.annotations import as_data, every_field
 from service.settings.models import RESERVED
@@ -156,7 +158,8 @@ class PluginContract:
         and none that cannot do without it."""
         on = write_config(self._tables())
         loaded = self._load(on, environ)
-        beside = {name: table for name, table in self._others().items() if name in _needed(loaded, self.plugin)}
+        needed = [plugged.name for plugged in loaded.needed_by(self.plugin).plugins]
+        beside = {name: table for name, table in self._others().items() if name in needed}
         without = {"neighbour": {"enabled": True}, **beside}
         off = {**without, self.plugin: {**self.settings, "enabled": False}}
         seen = await asyncio.to_thread(
@@ -181,6 +184,17 @@ class PluginContract:
             with unhooked(service) as called:
                 await ask_every_route(service)
             assert called == []
+
+    @pytest.mark.asyncio
+    async def test_questions_are_answered_with_plain_data(
+        self, write_config: WriteConfig, environ: Mapping[str, str]
+    ) -> None:
+        """What it answers while it serves (`SERVING.answer`) can be told to a command: JSON of a bounded size."""
+        async with self._serving(write_config(self._tables()), environ) as service:
+            await ask_every_route(service)  # so that there is something to tell of
+            answering = service.application.state.answering
+            answers = [told(answering, Ask(0, question)) for question in answering]
+            assert [each.problem for each in answers if each.answer is None] == []
 
     # --- what it opens
 
@@ -253,17 +267,6 @@ class PluginContract:
 def _models(loaded: Loaded, plugin: str) -> tuple[type[PluginSettings], type[PluginSettings] | None]:
     module = loaded[plugin].source.load()
     return getattr(module, "Settings", PluginSettings), loaded[plugin].route_model
-
-
-def _needed(loaded: Loaded, plugin: str) -> set[str]:
-    """Those that provide what it requires or uses, and so on."""
-    found: set[str] = set()
-    waiting = [plugin]
-    while waiting:
-        offers = {name for names in loaded[waiting.pop()].providers.values() for name in names}
-        waiting += offers - found
-        found |= offers
-    return found
 
 
 def _plain(value: Any) -> Any:

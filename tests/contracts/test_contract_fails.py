@@ -107,6 +107,18 @@ class Plugin:
         return Answer.json(len(self.routes()))
 """
 
+ANSWERS_WITH_AN_OBJECT = """
+from contextlib import asynccontextmanager
+from service.api import SERVING, hookimpl
+
+class Plugin:
+    @hookimpl
+    @asynccontextmanager
+    async def lifespan(self, ports):
+        ports.need(SERVING).answer("broken.self", lambda: self)
+        yield
+"""
+
 OPENS_WHEN_MADE = """
 import os
 
@@ -173,6 +185,7 @@ REFUSE = "test_settings_refuse_a_key_that_they_do_not_have"
 DOCUMENTS = "test_documentation_names_every_setting_and_no_other"
 OFF = "test_off_leaves_no_route_no_header_no_probe_and_no_import"
 HOOKS = "test_no_hook_is_called_while_requests_are_served"
+QUESTIONS = "test_questions_are_answered_with_plain_data"
 MAKING = "test_making_it_opens_nothing"
 CLOSED = "test_what_it_opens_is_closed"
 FAILED = "test_what_it_opened_is_closed_after_a_failed_start"
@@ -193,6 +206,7 @@ FAILED = "test_what_it_opened_is_closed_after_a_failed_start"
         (OFF, HEAD + LEAVES_A_HEADER, {}, "x-left"),
         (OFF, HEAD + NEEDS_ANOTHER, {"beside": {"drags": {}}}, "imported while it was off"),
         (HOOKS, HEAD + ASKS_A_HOOK, {}, "the hook routes of broken"),
+        (QUESTIONS, HEAD + ANSWERS_WITH_AN_OBJECT, {}, "the answer to broken.self failed"),
         (MAKING, HEAD + OPENS_WHEN_MADE, {}, "/dev/null"),
         (CLOSED, HEAD + opens("asyncio.create_task(asyncio.sleep(100), name='left')"), {}, "task left"),
         (CLOSED, HEAD + opens("kept.append(open(os.devnull))"), {}, "open: /dev/null"),

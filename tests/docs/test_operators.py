@@ -13,10 +13,12 @@ from typing import get_args
 import pytest
 
 from plugins import home
+from plugins.database import demo
 from plugins.logs.redaction import Redaction
 from plugins.logs.tokens import compile_format
 from service import cli
 from service.cli import exits
+from service.cli.group import pegboard
 from service.cli.machine import Level
 from service.errors import EX_CONFIG
 from service.settings import Limits, Timeouts
@@ -150,6 +152,30 @@ def test_messages_of_a_failed_start_are_those_of_the_table(
         matching[found[0]].append(text)
     untried = [message for message, texts in matching.items() if not texts]
     assert untried == ["…is used by another service, process …: …"]  # tests/plugins/database starts a second one
+
+
+def test_advice_is_printed_as_the_guide_shows(
+    blocks: Blocks,
+    make_database: Callable[[str], str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """But for its figures, and what only a running service has seen."""
+    rows = """
+        INSERT INTO users (email, name, password_hash) SELECT i || '@x.y', 'Ada', '-' FROM generate_series(1, 1000) i;
+        INSERT INTO orders (user_id, total) SELECT 1 + i % 1000, 1 FROM generate_series(1, 5000) i;
+        DROP INDEX orders_user_id_idx;
+        ANALYZE users, orders;
+    """
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DATABASE_URL", make_database(demo.SCHEMA + rows))
+    monkeypatch.setattr(pegboard, "commands", {})  # it stays with the process, as a command line does
+    Path("config.toml").write_text(f'{WITH_DATABASE}[plugins.resources]\nenabled = true\ntables = ["*"]\n')
+    assert cli.main(["db", "advise"]) == 0
+    printed = [re.sub(r"[\d.,]+", "N", line) for line in capsys.readouterr().out.splitlines()]
+    shown = [line for line in blocks(PAGE, "tested: advice")[0].splitlines()[1:] if "Seen by" not in line]
+    assert [line for line in shown if re.sub(r"[\d.,]+", "N", line) not in printed] == []
 
 
 def test_messages_of_a_running_service_are_in_its_code(rows: Rows) -> None:

@@ -162,6 +162,28 @@ async def test_stage_of_a_hook_learns_from_another_plugin_and_serves_it(
     assert await (await service.client.get("/api/v1/hej")).json() == {"message": "Hej, alle"}
 
 
+def test_stage_of_a_command_opens_the_database_and_asks_who_runs(
+    tmp_path: Path, stage: Callable[[str], None], make_database: Callable[[str], str]
+) -> None:
+    stage("a command")
+    url = make_database(GREETINGS)
+    (tmp_path / "config.toml").write_text(
+        f"[plugins.database]\nenabled = true\nurl = '{url}'\n[plugins.hello]\nenabled = true\n"
+    )
+    ran = run(tmp_path, "-m", "service", "hello")
+    assert (ran.returncode, ran.stdout) == (0, "it: Ciao\n")
+    assert ran.stderr.endswith("\nNo service runs with this config.toml and its state_dir.\n")
+
+
+async def test_stage_of_a_command_answers_its_question(
+    make_service: MakeService, stage: Callable[[str], None], make_database: Callable[[str], str]
+) -> None:
+    stage("a command")
+    plugins = {"database": {"url": make_database(GREETINGS)}, "hello": {"greetings": {"de": "Hallo"}}}
+    service = await make_service(["database", "hello"], {"plugins": plugins})
+    assert service.application.state.answering["hello.greetings"]() == {"de": "Hallo", "it": "Ciao"}
+
+
 def test_last_stage_is_the_example() -> None:
     example = parts(ast.parse((ROOT / "examples" / "hello.py").read_text()).body)
     last = list(stages().values())[-1]
@@ -182,14 +204,14 @@ def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_tests_of_the_guide_pass_over_its_plugins(tmp_path: Path, stage: Callable[[str], None]) -> None:
-    stage("a hook of its own")
+    stage("a command")
     for name, content in FILE.findall(PAGE.read_text()):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(content)
     (tmp_path / "config.toml").touch()
     ran = run(tmp_path, "-W", "error", "-m", "pytest", "-p", "no:cacheprovider")
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "18 passed" in ran.stdout
+    assert "19 passed" in ran.stdout
 
 
 def test_configuration_of_the_guide_is_accepted(tmp_path: Path, stage: Callable[[str], None]) -> None:

@@ -10,14 +10,16 @@ from plugins.resources.plan.items import ItemStatement
 from plugins.resources.plan.lists import Below, ListStatement
 from plugins.resources.render import list_body, refusal
 from plugins.resources.schema.resource import Resource
+from plugins.resources.shapes import Watch
 from service.api import Answer, Database, NotFound
 
 
 class ListHandler:
     """`GET /{resource}`, and with `below` `GET /{parent}/{id}/{child}`: a page of rows."""
 
-    def __init__(self, resource: Resource, database: Database, *, below: Below | None = None) -> None:
+    def __init__(self, resource: Resource, database: Database, watch: Watch, *, below: Below | None = None) -> None:
         self._resource = resource
+        self._watch = watch
         self._parent = below.parent if below is not None else None
         self._fetch_json = database.fetch_json
         self._statement = ListStatement(resource, below)
@@ -31,7 +33,11 @@ class ListHandler:
         if faults:
             raise refusal(faults)
         sql, arguments = self._statement.plan(query, key)
-        page = await self._fetch_json(sql, *arguments)
+        began_s = self._watch.now_s()
+        try:
+            page = await self._fetch_json(sql, *arguments)
+        finally:  # what takes too long is what advice is most wanted for
+            self._watch.note(query, began_s)
         if page is None:
             raise NotFound(f"There is no such row in {(self._parent or self._resource).name}.")
         return Answer(200, list_body(page, query))

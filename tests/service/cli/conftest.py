@@ -72,7 +72,7 @@ class Started:
 
     @property
     def url(self) -> str:
-        return self.wait_for(r"routes on (http://\S+)")[1]
+        return self.wait_for(r"routes on (http://[^\s,]+)")[1]
 
     def get(self, path: str) -> tuple[int, Any]:
         """Status and JSON of the answer."""

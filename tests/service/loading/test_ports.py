@@ -113,6 +113,31 @@ async def test_core_ports_need_no_listing(make_service: Any, listed: bool) -> No
     plugin.changes.announce(Change("users"))
 
 
+async def test_question_has_one_who_answers_and_no_coroutine(make_service: Any) -> None:
+    async def later() -> object:
+        return None
+
+    class Hello:
+        class Plugin:
+            @hookimpl
+            @asynccontextmanager
+            async def lifespan(self, ports: Ports) -> AsyncIterator[None]:
+                serving = ports.need(SERVING)
+                serving.answer("hello.name", lambda: "Ada")
+                with pytest.raises(
+                    PluginError, match=r"^the question hello\.name is answered already; put the plugin's"
+                ):
+                    serving.answer("hello.name", lambda: "Bob")
+                with pytest.raises(
+                    PluginError, match=r"^the question hello\.later is answered by a coroutine; write a"
+                ):
+                    serving.answer("hello.later", later)
+                yield
+
+    service = await make_service(plugins=[Hello])
+    assert {name: fn() for name, fn in service.application.state.answering.items()} == {"hello.name": "Ada"}
+
+
 def test_core_port_cannot_be_provided_by_a_plugin() -> None:
     shelf: dict[str, list[tuple[str, object]]] = {"serving": [(CORE, "the core's")]}
     with pytest.raises(PluginError, match="the port serving is the core's own"):

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from service.channel import Channel, End, Failed, Message, Ready, Record, Reload, Retire, Serve, Start
+from service.channel import Ask, Channel, End, Failed, Message, Ready, Record, Reload, Retire, Serve, Start, Told
 
 PATIENCE_S = 10.0
 
@@ -23,6 +23,8 @@ MESSAGES: list[Message] = [
     Ready(["a"], [], ["note"], 3, ["/health"], ["/plugins"]),
     Failed("no", 78, is_report=True),
     Reload("somebody asked"),
+    Ask(3, "plugin.question"),
+    Told(3, "[1]"),
 ]
 
 

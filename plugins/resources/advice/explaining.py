@@ -1,0 +1,184 @@
+"""EXPLAIN of a list: its rows, in its order, with values that stand in the table, as far as one page.
+
+Each in a transaction that is READ ONLY and has the timeout of the database's writes, so that nothing is changed and
+nobody waits for long. What is shown of a plan names tables, columns and indexes, and no value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from plugins.resources.parse.query import Filter
+from plugins.resources.plan.conditions import condition_of
+from plugins.resources.plan.sql import Argument, order_by, quoted, relation, select_list, where_clause
+from plugins.resources.schema.kinds import kind_of
+from plugins.resources.schema.resource import Field, Order, Resource
+from plugins.resources.shapes import Shape
+from service.api import Database, ServiceError, Timeout, Transaction
+
+EXPLAIN: Final = "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) "
+
+PART_CHARS: Final = 3
+"""Of a text that stands in the table, for operators that look for a part (chosen: what trigrams can find)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How PostgreSQL came by the rows of a page."""
+
+    ms: float
+    rows: int
+    """Of the page, and the one more that tells whether there is another."""
+    read: int
+    """Rows that were read for it."""
+    kept: int
+    """Those of them that passed what the list is filtered by."""
+    indexes: tuple[str, ...]
+    """Those that were used."""
+    lines: tuple[str, ...]
+    """The plan, a line for each node."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoPlan:
+    """Why there is none."""
+
+    reason: str
+    """What follows the list: `did not end in time`."""
+    is_slow: bool = False
+
+
+async def explain(database: Database, resource: Resource, shape: Shape) -> Plan | NoPlan:
+    """The plan of a list of that shape."""
+    fields = {name: _field(resource, name) for name, _ in shape.filters}
+    order = [Order(_field(resource, name.removeprefix("-")), name.startswith("-")) for name in shape.order]
+    try:
+        async with reading(database) as work:
+            values = await _values(work, resource, list(fields.values()))
+            if values is None:
+                return NoPlan("has no row to be tried with")
+            arguments: list[Argument] = []
+            conditions = [
+                condition_of(Filter(fields[name], operator, _given(operator, values.get(name, ""))), arguments)
+                for name, operator in shape.filters
+            ]
+            sql = (
+                f"SELECT {select_list(resource.fields.values())} FROM {relation(resource.table)} t"  # noqa: S608 (identifiers quoted, values bound)
+                f"{where_clause(conditions)}{order_by(order)} LIMIT {resource.limit + 1}"
+            )
+            return await explained(work, sql, arguments)
+    except Timeout:
+        return NoPlan("did not end within timeouts.write of the database", is_slow=True)
+    except ServiceError as error:
+        return NoPlan(f"cannot be explained: {error}")
+
+
+@asynccontextmanager
+async def reading(database: Database) -> AsyncIterator[Transaction]:
+    """A transaction in which nothing can be changed."""
+    async with database.transaction() as work:
+        await work.execute("SET TRANSACTION READ ONLY")
+        yield work
+
+
+async def explained(work: Transaction, sql: str, arguments: list[Argument]) -> Plan:
+    """Run it and say how. Raises ServiceErrors."""
+    body = await work.fetch_json(EXPLAIN + sql, *arguments)
+    (told,) = orjson.loads(body or b"")
+    top = told["Plan"]
+    nodes = list(_nodes(top, 0))
+    return Plan(
+        ms=round(told["Execution Time"], 3),
+        rows=round(top["Actual Rows"]),
+        read=sum([_rows(node, with_removed=True) for node, _ in nodes]),
+        kept=sum([_rows(node, with_removed=False) for node, _ in nodes]),
+        indexes=tuple(dict.fromkeys([node["Index Name"] for node, _ in nodes if "Index Name" in node])),
+        lines=tuple([_line(node, depth) for node, depth in nodes]),
+    )
+
+
+def _field(resource: Resource, column: str) -> Field:
+    """A column as filters take it, also where clients do not see it."""
+    there = resource.table.columns[column]
+    return Field(column, there, kind_of(there.type))
+
+
+async def _values(work: Transaction, resource: Resource, fields: list[Field]) -> Mapping[str, str] | None:
+    """A value for each column, all of one row; None where there is no such row."""
+    if not fields:
+        return {}
+    terms = []
+    for field in fields:
+        name = f"t.{quoted(field.column.name)}"
+        one = f"({name})[array_lower({name}, 1)]" if field.column.type.is_array else name
+        terms.append((f"{one}::text AS {quoted(field.name)}", f"{one} IS NOT NULL"))
+    rows = await work.fetch(
+        f"SELECT {', '.join([term for term, _ in terms])} FROM {relation(resource.table)} t"  # noqa: S608 (identifiers quoted)
+        f"{where_clause([condition for _, condition in terms])} LIMIT 1"
+    )
+    return {name: str(value) for name, value in rows[0].items()} if rows else None
+
+
+def _given(operator: str, value: str) -> str | tuple[str, ...]:
+    """The value as a request would give it to this operator."""
+    match operator:
+        case "null":
+            return "true"
+        case "in" | "nin" | "overlaps":
+            return (value,)
+        case "between":
+            return (value, value)
+        case "contains" | "startswith":
+            return value[:PART_CHARS]
+        case "endswith":
+            return value[-PART_CHARS:]
+        case "like" | "ilike":
+            return f"{value[:PART_CHARS].replace(chr(92), '_')}%"
+    return value
+
+
+# --- reading a plan: https://www.postgresql.org/docs/current/sql-explain.html, FORMAT JSON
+
+
+def _nodes(node: Mapping[str, Any], depth: int) -> Iterator[tuple[Mapping[str, Any], int]]:
+    yield node, depth
+    for inner in node.get("Plans", ()):
+        yield from _nodes(inner, depth + 1)
+
+
+def _rows(node: Mapping[str, Any], *, with_removed: bool) -> int:
+    """Rows that it took from a table, or also those that it read and did not take."""
+    if "Relation Name" not in node:
+        return 0
+    count: float = node.get("Actual Rows", 0) + (_removed(node) if with_removed else 0)
+    loops: float = node.get("Actual Loops", 1)
+    return round(count * loops)
+
+
+def _removed(node: Mapping[str, Any]) -> float:
+    found: float = node.get("Rows Removed by Filter", 0) + node.get("Rows Removed by Index Recheck", 0)
+    return found
+
+
+def _line(node: Mapping[str, Any], depth: int) -> str:
+    """`Index Scan using orders_user_id_idx on orders: 5 rows, 0.02 ms, 3 pages`."""
+    what = node["Node Type"]
+    if "Index Name" in node:
+        what += f" using {node['Index Name']}"
+    if "Relation Name" in node:
+        what += f" on {node['Relation Name']}"
+    if "Sort Key" in node:
+        what += f" by {', '.join(node['Sort Key'])}"
+    facts = [f"{node.get('Actual Rows', 0):,.0f} rows"]
+    if removed := _removed(node):
+        facts.append(f"{removed:,.0f} removed")
+    if (loops := node.get("Actual Loops", 1)) != 1:
+        facts.append(f"{loops:,} times")
+    facts.append(f"{node.get('Actual Total Time', 0.0):,.2f} ms")
+    facts.append(f"{node.get('Shared Hit Blocks', 0) + node.get('Shared Read Blocks', 0):,} pages")
+    return f"{'  ' * depth}{what}: {', '.join(facts)}"

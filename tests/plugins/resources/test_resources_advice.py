@@ -1,0 +1,442 @@
+"""Advice, on a real PostgreSQL: what is missing is asked for with its line, and that line makes the advice go away."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Protocol
+
+import asyncpg
+import pytest
+
+from plugins.database.demo import make_demo
+from plugins.resources import Settings
+from plugins.resources.advice.advising import Advice, Report, advise
+from plugins.resources.advice.explaining import NoPlan, Plan, explain, explained, reading
+from plugins.resources.schema.catalogue import CATALOGUE, read_catalogue
+from plugins.resources.schema.resource import Resource
+from plugins.resources.schema.selecting import select
+from plugins.resources.shapes import Seen, Shape, shape_of
+from service.api import DATABASE, Database, Heard, Ports, ServiceError, hookimpl
+from service.testing.service import MakeService
+
+MakeDatabase = Callable[[str], str]
+
+EVENTS = """
+CREATE EXTENSION IF NOT EXISTS plpgsql;
+CREATE TABLE kinds (id int PRIMARY KEY, name text NOT NULL);
+CREATE TABLE events (
+    id int PRIMARY KEY,
+    kind_id int NOT NULL REFERENCES kinds,
+    state text NOT NULL,
+    made_at timestamptz NOT NULL
+);
+CREATE INDEX events_kind_id_idx ON events (kind_id);
+INSERT INTO kinds SELECT i, 'kind ' || i FROM generate_series(1, 100) i;
+INSERT INTO events
+SELECT i, 1 + i % 100, 'state ' || i % 7, timestamptz '2026-01-01' + i * interval '1 min'
+FROM generate_series(1, 20000) i;
+ANALYZE kinds, events;
+"""
+
+STATEMENTS = """
+CREATE SCHEMA extensions;
+CREATE VIEW extensions.pg_stat_statements AS
+SELECT d.oid AS dbid, s.*
+FROM pg_database d, (VALUES
+    ('SELECT json_build_array(1) FROM (SELECT t."id" FROM "public"."events" t WHERE t."state" = $1::text::"x"."y"'
+     || ' ORDER BY t."made_at" DESC, t."id" DESC LIMIT $2::int + $3) r', 7::bigint, 1400.0::float8, 900.0::float8),
+    ('SELECT secret FROM others', 9, 9000.0, 9000.0)
+) s (query, calls, total_exec_time, max_exec_time);
+SET allow_system_table_mods = on;
+INSERT INTO pg_extension (oid, extname, extowner, extnamespace, extrelocatable, extversion)
+SELECT 99999, 'pg_stat_statements', 10, oid, false, '1.10' FROM pg_namespace WHERE nspname = 'extensions';
+"""
+"""What the extension leaves in a database, as far as anybody sees: PostgreSQL's own is not in the wheel."""
+
+
+class Borrower:
+    """Has the port that a command gets from `opened`."""
+
+    class Plugin:
+        requires = (DATABASE,)
+
+        @hookimpl
+        @asynccontextmanager
+        async def lifespan(self, ports: Ports) -> AsyncIterator[None]:
+            self.database = ports.need(DATABASE)
+            yield
+
+
+class Place:
+    """A database, and what is served of it."""
+
+    def __init__(self, url: str, database: Database, settings: Settings) -> None:
+        self.url = url
+        self.database = database
+        self._settings = settings
+
+    async def resources(self) -> Sequence[Resource]:
+        body = await self.database.fetch_json(CATALOGUE, "public")
+        assert body is not None
+        selection = select(read_catalogue(body), self._settings, plugin="resources")
+        assert not selection.mistakes
+        return selection.resources
+
+    async def resource(self, name: str) -> Resource:
+        return next(each for each in await self.resources() if each.name == name)
+
+    async def advise(self, *told: Seen) -> Report:
+        return await self.hear(Heard((told,), ()))
+
+    async def hear(self, heard: Heard) -> Report:
+        return await advise(self.database, await self.resources(), heard)
+
+    async def advice(self, *told: Seen) -> list[Advice]:
+        return list((await self.advise(*told)).advice)
+
+    async def run(self, *lines: str) -> None:
+        """As an operator would; what it counts is counted when this returns."""
+        connection = await asyncpg.connect(self.url)
+        try:
+            for line in lines:
+                await connection.execute(line)
+            await connection.execute("SELECT pg_stat_force_next_flush()")
+        finally:
+            await connection.close()
+
+
+class Look(Protocol):
+    def __call__(self, sql: str, **settings: Any) -> Awaitable[Place]:
+        """A new database made by `sql`, whose tables are served as `settings` of [plugins.resources] say."""
+
+
+@pytest.fixture
+def look(make_service: MakeService, make_database: MakeDatabase) -> Look:
+    async def make(sql: str, **settings: Any) -> Place:
+        url = make_database(sql)
+        timeouts = settings.pop("timeouts", {})
+        tables = {"plugins": {"database": {"url": url, "timeouts": timeouts}}}
+        service = await make_service(["database", Borrower], tables)
+        database = service.application.loaded["borrower"].plugin.database  # type: ignore[attr-defined]
+        return Place(url, database, Settings.model_validate({"tables": ["*"], **settings}))
+
+    return make
+
+
+def events(*filters: tuple[str, str], order: str = "id", seconds: float = 1.0) -> Seen:
+    return Seen(Shape("events", filters, tuple(order.split(","))), 10, seconds, 0.2)
+
+
+# --- the demo
+
+
+async def test_demo_is_served_by_its_indexes_and_one_that_is_dropped_is_asked_for(look: Look) -> None:
+    place = await look("", table={"users": {"sort": "-created_at"}})
+    connection = await asyncpg.connect(place.url)
+    await make_demo(connection)
+    await connection.close()
+    report = await place.advise()
+    assert report.advice == ()
+    assert {each.list: each.plan.indexes for each in report.looked if each.plan} == {
+        "orders filtered by user_id, sorted by id": ("orders_user_id_idx",),
+        "orders sorted by id": ("orders_pkey",),
+        "users sorted by -created_at, -id": ("users_created_at_id_idx",),
+    }
+
+    await place.run("DROP INDEX orders_user_id_idx", "DROP INDEX users_created_at_id_idx")
+    by_table = {each.table: each for each in await place.advice()}
+    assert by_table["orders"].run == 'CREATE INDEX CONCURRENTLY ON "public"."orders" ("user_id");'
+    assert by_table["orders"].what.startswith("orders refers to users by user_id, which no index begins with")
+    assert by_table["users"].run == 'CREATE INDEX CONCURRENTLY ON "public"."users" ("created_at", "id");'
+    assert "Seq Scan on users: 1,000 rows" in "\n".join(by_table["users"].plan)
+    assert by_table["users"].evidence[0].startswith("users has about 1,000 rows and takes ")
+    assert by_table.keys() == {"orders", "users"}
+
+    for each in by_table.values():
+        await place.run(each.run)
+    assert await place.advice() == []
+
+
+# --- indexes that are missing
+
+
+async def test_list_that_clients_ask_for_and_that_reads_much_wants_an_index(look: Look) -> None:
+    place = await look(EVENTS)
+    seen = events(("state", "eq"), order="-made_at,-id")
+    assert await place.advice() == []
+    (advice,) = await place.advice(seen)
+    assert advice.kind == "index"
+    assert advice.run == 'CREATE INDEX CONCURRENTLY ON "public"."events" ("state", "made_at", "id");'
+    assert "Seen by the service 10 times, 100.0 ms each, 200.0 ms at most." in advice.evidence
+    assert advice.what == (
+        "The list of events filtered by state, sorted by -made_at, -id reads much more than a page, and no index leads "
+        "to just that."
+    )
+    await place.run(advice.run)
+    assert await place.advice(seen) == []
+
+
+async def test_list_that_reads_little_is_left_alone_however_often_it_is_asked_for(look: Look) -> None:
+    place = await look(EVENTS.replace("20000", "2000"))
+    assert await place.advice(events(("state", "eq"), seconds=1000.0)) == []
+
+
+async def test_list_whose_range_most_rows_pass_wants_its_order(look: Look) -> None:
+    """An index on the range would be read whole."""
+    place = await look(EVENTS)
+    seen = events(("id", "gt"), order="made_at,id")
+    (advice,) = await place.advice(seen)
+    assert advice.run == 'CREATE INDEX CONCURRENTLY ON "public"."events" ("made_at", "id");'
+    await place.run(advice.run)
+    assert await place.advice(seen) == []
+
+
+async def test_index_that_another_makes_needless_is_not_asked_for_beside_it(look: Look) -> None:
+    place = await look(EVENTS + "DROP INDEX events_kind_id_idx; UPDATE events SET kind_id = 1; ANALYZE events")
+    (advice,) = await place.advice(events(("kind_id", "eq"), ("state", "eq"), order="made_at,id"))
+    assert advice.run == 'CREATE INDEX CONCURRENTLY ON "public"."events" ("kind_id", "state", "made_at", "id");'
+    assert "events refers to kinds by kind_id" in advice.what
+    assert "The list of events filtered by kind_id, state" in advice.what
+    await place.run(advice.run)
+    assert await place.advice() == []
+
+
+async def test_search_for_parts_of_texts_wants_trigrams_and_says_what_these_take(look: Look) -> None:
+    place = await look(EVENTS)
+    (advice,) = await place.advice(events(("state", "endswith"), order="made_at,id"))
+    assert advice.run == 'CREATE INDEX CONCURRENTLY ON "public"."events" USING gin ("state" gin_trgm_ops);'
+    assert "CREATE EXTENSION pg_trgm." in advice.what
+
+
+@pytest.mark.parametrize(
+    ("sql", "line"),
+    [
+        (
+            "CREATE INDEX ON events (kind_id) WHERE id > 5",
+            'CREATE INDEX CONCURRENTLY ON "public"."events" ("kind_id");',
+        ),
+        ("CREATE INDEX ON events ((kind_id + 0))", 'CREATE INDEX CONCURRENTLY ON "public"."events" ("kind_id");'),
+        ("CREATE INDEX ON events (id, kind_id)", 'CREATE INDEX CONCURRENTLY ON "public"."events" ("kind_id");'),
+        ("CREATE INDEX ON events (kind_id) WHERE kind_id IS NOT NULL", None),
+        ("CREATE INDEX ON events USING hash (kind_id)", None),
+        ("CREATE UNIQUE INDEX ON events (kind_id DESC, id) INCLUDE (state)", None),
+    ],
+)
+async def test_foreign_key_wants_an_index_that_begins_with_it(look: Look, sql: str, line: str | None) -> None:
+    place = await look(f"{EVENTS} DROP INDEX events_kind_id_idx; {sql}")
+    assert [each.run for each in await place.advice()] == ([line] if line else [])
+
+
+async def test_partitioned_table_gets_a_line_that_it_takes(look: Look) -> None:
+    """With the sums of its partitions; CONCURRENTLY is not to be had there."""
+    place = await look(
+        """
+        CREATE TABLE parts (id int, at date, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);
+        CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM ('2025-01-01') TO ('2026-01-01');
+        CREATE TABLE parts_2 PARTITION OF parts FOR VALUES FROM ('2026-01-01') TO ('2027-01-01');
+        INSERT INTO parts SELECT i, date '2025-06-01' + i % 365 FROM generate_series(1, 5000) i;
+        """,
+        table={"parts": {"sort": "at"}},
+    )
+    (order, statistics) = await place.advice()
+    assert order.run == 'CREATE INDEX ON "public"."parts" ("at", "id");'
+    assert "it is made while writes wait" in order.what
+    assert (statistics.kind, statistics.run) == ("statistics", 'ANALYZE "public"."parts";')
+    await place.run(order.run, statistics.run)
+    assert await place.advice() == []
+
+
+async def test_odd_names_are_quoted_and_found(look: Look, awkward_sql: str) -> None:
+    """Every list of a stranger's schema is looked at; every line that is advised can be run, and helps."""
+    place = await look(awkward_sql)
+    report = await place.advise()
+    assert [each.reason for each in report.looked if each.plan is None and "no row" not in each.reason] == []
+    assert report.advice
+    await place.run(*[each.run for each in report.advice])
+    assert await place.advice() == []
+
+
+# --- statistics
+
+
+async def test_statistics_that_were_never_made_or_are_stale_are_asked_for(look: Look) -> None:
+    place = await look(EVENTS.replace("ANALYZE kinds, events;", ""))
+    (never,) = await place.advice()
+    assert (never.kind, never.table, never.run) == ("statistics", "events", 'ANALYZE "public"."events";')
+    assert never.what.startswith("events was never analysed")
+    await place.run(never.run)
+    assert await place.advice() == []
+    await place.run("UPDATE events SET state = 'new' WHERE id <= 3900")
+    assert await place.advice() == []
+    await place.run("UPDATE events SET state = 'new' WHERE id <= 101")
+    (stale,) = await place.advice()
+    assert stale.what.startswith("events has changed much since it was analysed")
+    assert stale.evidence == ("4,001 changes of rows, where there were about 20,000.",)
+    await place.run(stale.run)
+    assert await place.advice() == []
+
+
+# --- indexes that cost more than they serve
+
+
+async def test_unused_index_is_named_once_its_table_was_read_often(look: Look) -> None:
+    place = await look(EVENTS + "CREATE INDEX idle ON events (state); ALTER TABLE events ADD UNIQUE (made_at)")
+    assert await place.advice() == []
+    read = "DO $$ BEGIN FOR i IN 1..500 LOOP PERFORM FROM kinds LIMIT 1; PERFORM FROM events LIMIT 1; END LOOP; END $$"
+    await place.run(read, read)
+    (advice,) = await place.advice()
+    assert (advice.kind, advice.run) == ("unused index", 'DROP INDEX CONCURRENTLY "public"."idle";')
+    assert advice.what == "Index idle of events is never used, and costs every write."
+    await place.run(advice.run)
+    assert await place.advice() == [], "constraints, and what a foreign key wants, stay"
+
+
+async def test_index_that_failed_while_it_was_made_is_named(look: Look) -> None:
+    place = await look(EVENTS)
+    with pytest.raises(asyncpg.UniqueViolationError):
+        await place.run("CREATE UNIQUE INDEX CONCURRENTLY broken ON events (state)")
+    (advice,) = await place.advice()
+    assert (advice.kind, advice.run) == ("invalid index", 'DROP INDEX CONCURRENTLY "public"."broken";')
+    await place.run(advice.run)
+    assert await place.advice() == []
+
+
+# --- pg_stat_statements
+
+
+async def test_without_pg_stat_statements_it_says_so(look: Look) -> None:
+    place = await look(EVENTS)
+    assert (await place.advise()).notes == (
+        "No client has asked the running service for a list yet.",
+        "What clients asked for is not known from pg_stat_statements, which this database does not have: add it to "
+        "shared_preload_libraries, and CREATE EXTENSION pg_stat_statements.",
+    )
+
+
+async def test_lists_that_pg_stat_statements_has_seen_are_looked_at(look: Look) -> None:
+    place = await look(EVENTS + STATEMENTS)
+    report = await place.advise(events(("state", "eq"), order="-made_at,-id"))
+    (advice,) = report.advice
+    assert advice.run == 'CREATE INDEX CONCURRENTLY ON "public"."events" ("state", "made_at", "id");'
+    assert advice.evidence[-2:] == (
+        "Seen by the service 10 times, 100.0 ms each, 200.0 ms at most.",
+        "Seen by pg_stat_statements 7 times, 200.0 ms each, 900.0 ms at most.",
+    )
+    assert report.notes == ()
+    await place.run(advice.run)
+    assert await place.advice() == []
+
+
+async def test_pg_stat_statements_that_cannot_be_read_is_told(look: Look) -> None:
+    """It is installed, and not in shared_preload_libraries; or not for this role."""
+    place = await look(f"{EVENTS} {STATEMENTS} DROP VIEW extensions.pg_stat_statements")
+    (_, note) = (await place.advise()).notes
+    assert note == (
+        "What clients asked for is not known from pg_stat_statements, which cannot be read: see that it is in "
+        "shared_preload_libraries, and GRANT pg_read_all_stats to the role."
+    )
+
+
+# --- what is explained
+
+
+async def test_shape_of_another_time_is_not_looked_at(look: Look) -> None:
+    """A service that is older than the schema, or newer than the command."""
+    place = await look(EVENTS)
+    before = len((await place.advise()).looked)
+    told = [events(("gone", "eq")), events(("state", "resembles")), Seen(Shape("lost"), 1, 1.0, 1.0)]
+    assert len((await place.advise(*told)).looked) == before
+
+
+@pytest.mark.parametrize(
+    ("heard", "notes"),
+    [
+        (
+            Heard((), ("No service runs.",)),
+            ["What clients ask for is not known from a running service: No service runs."],
+        ),
+        (
+            Heard(([{"shape": {"table": "kinds"}, "calls": 1, "seconds": 1, "worst_s": 1}],), ("Worker 3 is silent.",)),
+            ["What clients ask for is not wholly known from a running service: Worker 3 is silent."],
+        ),
+        (
+            Heard(([{"figure": 1}], ["?"]), ()),
+            [
+                "What clients ask for is not known from a running service: It is of another version of Pegboard than "
+                "this command; restart it."
+            ],
+        ),
+    ],
+    ids=["no service", "one worker of two", "another version"],
+)
+async def test_what_is_not_heard_from_a_service_is_told(look: Look, heard: Heard, notes: list[str]) -> None:
+    place = await look(EVENTS)
+    assert list((await place.hear(heard)).notes)[:-1] == notes
+
+
+async def test_views_are_not_looked_at_and_that_is_told(look: Look) -> None:
+    place = await look(EVENTS + "CREATE VIEW late AS SELECT * FROM events", table={"late": {"key": "id"}})
+    report = await place.advise()
+    assert "Not looked at, since they have no indexes of their own: late." in report.notes
+    assert not [each for each in report.looked if each.list.startswith("late")]
+
+
+async def test_database_without_a_table_has_nothing_to_look_at(look: Look) -> None:
+    assert await (await look("")).advise() == Report(
+        (), (), ("No client has asked the running service for a list yet.",)
+    )
+
+
+@pytest.mark.parametrize(
+    "operator", ["eq", "ne", "gt", "gte", "lt", "lte", "in", "nin", "null", "contains", "startswith", "endswith"]
+)
+async def test_every_operator_is_explained(look: Look, operator: str) -> None:
+    place = await look(EVENTS)
+    events_ = await place.resource("events")
+    plan = await explain(place.database, events_, shape_of(events_, [("state", operator)]))
+    assert isinstance(plan, Plan), plan
+    assert plan.lines[0].startswith("Limit: ")
+
+
+async def test_empty_table_has_no_row_to_be_tried_with(look: Look) -> None:
+    place = await look(f"{EVENTS} TRUNCATE events; DROP INDEX events_kind_id_idx")
+    (advice,) = await place.advice()
+    assert advice.run == 'CREATE INDEX CONCURRENTLY ON "public"."events" ("kind_id");'
+    assert "The list of events filtered by kind_id, sorted by id has no row to be tried with." in advice.evidence
+    assert advice.plan == ()
+
+
+async def test_plan_that_does_not_end_in_time_is_given_up(look: Look) -> None:
+    place = await look(EVENTS, timeouts={"write": "200ms"})
+    events_ = await place.resource("events")
+    connection = await asyncpg.connect(place.url)
+    try:
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE events IN ACCESS EXCLUSIVE MODE")
+            plan = await explain(place.database, events_, shape_of(events_))
+    finally:
+        await connection.close()
+    assert plan == NoPlan("did not end within timeouts.write of the database", is_slow=True)
+    assert isinstance(await explain(place.database, events_, shape_of(events_)), Plan)
+
+
+@pytest.mark.parametrize("sql", ["DELETE FROM events", "INSERT INTO kinds VALUES (1000, 'x')", "SELECT setval('s', 9)"])
+async def test_what_would_change_something_is_refused(look: Look, sql: str) -> None:
+    """The transaction is READ ONLY: EXPLAIN ANALYZE runs what it explains."""
+    place = await look(EVENTS + "CREATE SEQUENCE s")
+    with pytest.raises(ServiceError):
+        async with reading(place.database) as work:
+            await explained(work, sql, [])
+    (row,) = await place.database.fetch(
+        "SELECT (SELECT count(*) FROM events) AS events, (SELECT count(*) FROM kinds) AS kinds, last_value FROM s"
+    )
+    assert dict(row) == {"events": 20_000, "kinds": 100, "last_value": 1}
+
+
+async def test_plan_shows_no_value(look: Look) -> None:
+    place = await look(EVENTS)
+    report = await place.advise(events(("state", "eq"), order="-made_at,-id"))
+    told = "\n".join([line for each in report.looked if each.plan for line in each.plan.lines])
+    assert "Sort by made_at DESC, id DESC" in told
+    assert "state " not in told
