@@ -13,9 +13,9 @@ import pytest_asyncio
 from yarl import URL
 
 from plugins.resources import Settings
-from plugins.resources.catalogue import Catalogue, Column, Table, Type
-from plugins.resources.resource import Resource
-from plugins.resources.selecting import select
+from plugins.resources.schema.catalogue import Catalogue, Column, Table, Type
+from plugins.resources.schema.resource import Resource
+from plugins.resources.schema.selecting import select
 from service.testing.service import MakeService, Service
 
 MakeDatabase = Callable[[str], str]
@@ -25,7 +25,10 @@ def column(name: str, type_: str = "text", *, labels: tuple[str, ...] | None = N
     """A column of a type of pg_catalog, or of an enum with `labels`."""
     if labels is not None:
         return Column(name, Type("public", type_, labels=labels), **facts)
-    return Column(name, Type("pg_catalog", type_.removesuffix("[]"), is_array=type_.endswith("[]")), **facts)
+    if type_.endswith("[]"):
+        element = Type("pg_catalog", type_.removesuffix("[]"))
+        return Column(name, Type("pg_catalog", f"_{element.name}", is_array=True, element=element), **facts)
+    return Column(name, Type("pg_catalog", type_), **facts)
 
 
 def table(name: str, *columns: Column, **facts: Any) -> Table:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncpg
 import pytest_asyncio
 
-from plugins.resources.catalogue import CATALOGUE, Catalogue, ForeignKey, Type, read_catalogue
+from plugins.resources.schema.catalogue import CATALOGUE, Catalogue, ForeignKey, Type, read_catalogue
 
 
 @pytest_asyncio.fixture
@@ -53,7 +53,7 @@ async def test_catalogue_follows_domains_and_lists_labels(awkward):
     assert columns["pos"].type == columns["spos"].type == Type("pg_catalog", "int4")
     assert (columns["pos"].is_nullable, columns["spos"].is_nullable) == (True, False)
     assert columns["feeling"].type == Type("public", "mood", labels=("sad", "so, so", "happy"))
-    assert columns["feelings"].type == Type("public", "_mood", is_array=True)
+    assert columns["feelings"].type == Type("public", "_mood", is_array=True, element=columns["feeling"].type)
 
 
 async def test_catalogue_has_keys_primary_first_then_unique_ones_without_nulls(awkward):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plugins.resources.grammar import MAX_IN_VALUES, ListQuery, parse_item, parse_list, split_list
+from plugins.resources.parse.query import MAX_IN_VALUES, ListQuery, parse_item, parse_list, split_list
 
 
 def understood(query, resource) -> ListQuery:
@@ -21,7 +21,7 @@ def understood(query, resource) -> ListQuery:
 def blamed(query, resource) -> list[tuple[str, str]]:
     faults = []
     parse_list(query, resource, faults)
-    return [(fault.parameter, fault.message) for fault in faults]
+    return [(fault.field, fault.message) for fault in faults]
 
 
 def conditions(query, resource) -> list[tuple[str, str, object]]:
@@ -217,7 +217,7 @@ def test_row_takes_fields_only(items):
     assert parse_item("", items, faults) is None
     assert faults == []
     parse_item("page=1&name=x", items, faults)
-    assert [fault.parameter for fault in faults] == ["page", "name"]
+    assert [fault.field for fault in faults] == ["page", "name"]
 
 
 @pytest.mark.parametrize(
@@ -253,6 +253,6 @@ def test_any_text_survives_percent_encoding(items, value):
     faults = []
     parsed = parse_list(f"name={quote(value)}", items, faults)
     if "\0" in value:
-        assert [fault.parameter for fault in faults] == ["name"]
+        assert [fault.field for fault in faults] == ["name"]
     else:
         assert (faults, parsed.filters[0].value) == ([], value)

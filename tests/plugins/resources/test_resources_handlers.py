@@ -7,8 +7,9 @@ import json
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
-from plugins.resources.grammar import ListQuery
-from plugins.resources.handlers import ItemHandler, ListHandler, list_body
+from plugins.resources.handlers.reading import ItemHandler, ListHandler
+from plugins.resources.parse.query import ListQuery
+from plugins.resources.render import list_body
 from service.errors import InvalidRequest, NotFound
 
 

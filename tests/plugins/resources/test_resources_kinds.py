@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from plugins.resources.catalogue import Type
-from plugins.resources.kinds import KINDS, Unfit, kind_of
+from plugins.resources.schema.catalogue import Type
+from plugins.resources.schema.kinds import KINDS, Unfit, kind_of
 
 FITS = [
     ("int2", "-32768", "-32768"),

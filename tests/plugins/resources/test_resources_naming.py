@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from plugins.resources.naming import api_names, camel_case
+from plugins.resources.schema.naming import api_names, camel_case
 
 
 @pytest.mark.parametrize(

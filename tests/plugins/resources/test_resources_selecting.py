@@ -7,9 +7,9 @@ import re
 import pytest
 
 from plugins.resources import Settings
-from plugins.resources.catalogue import Catalogue, ForeignKey
-from plugins.resources.findings import Mistake
-from plugins.resources.selecting import select
+from plugins.resources.schema.catalogue import Catalogue, ForeignKey
+from plugins.resources.schema.findings import Mistake
+from plugins.resources.schema.selecting import select
 from service import cli
 from service.errors import EX_CONFIG, SettingsError
 

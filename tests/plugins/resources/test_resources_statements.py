@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from plugins.resources import Settings
-from plugins.resources.catalogue import Column, ForeignKey, Type
-from plugins.resources.grammar import ListQuery, parse_list
-from plugins.resources.selecting import select
-from plugins.resources.statements import Below, ItemStatement, ListStatement
+from plugins.resources.parse.query import ListQuery, parse_list
+from plugins.resources.plan.items import ItemStatement
+from plugins.resources.plan.lists import Below, ListStatement
+from plugins.resources.schema.catalogue import Column, ForeignKey, Type
+from plugins.resources.schema.selecting import select
 
 
 def plan(query, resource):

@@ -21,8 +21,9 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-from plugins.resources.kinds import OPERATORS, Unfit
-from plugins.resources.resource import Field, Order, Resource
+from plugins.resources.parse.faults import Fault, cut
+from plugins.resources.schema.kinds import OPERATORS, Unfit
+from plugins.resources.schema.resource import Field, Order, Resource
 from service.api import nearest
 
 RESERVED: Final = frozenset({"sort", "fields", "page", "limit", "cursor", "count", "filter"})
@@ -43,16 +44,6 @@ MAX_SUGGESTIONS: Final = 5
 _DIGITS: Final = re.compile(r"[0-9]+")
 _OPERATION: Final = re.compile(r"(.*)\[([^\[\]]*)\]", re.DOTALL)
 _LIST_PART: Final = re.compile(r"\\[\\,]|,|[^\\,]+|\\")
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """What is wrong with one parameter."""
-
-    parameter: str
-    """As the client spelled it, `id` for the key in the path."""
-    message: str
-    """Goes on after the parameter: `must be an integer.`"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +82,7 @@ def parse_item(query: str, resource: Resource, faults: list[Fault]) -> tuple[Fie
 
 def parse_nothing(query: str, faults: list[Fault]) -> None:
     """The query string of what takes no parameters. Appends each one to `faults`."""
-    faults += [Fault(_cut(name), "means nothing here.") for name, _ in _pairs(query, faults)]
+    faults += [Fault(cut(name), "means nothing here.") for name, _ in _pairs(query, faults)]
 
 
 def parse_key(text: str, resource: Resource, faults: list[Fault]) -> list[str]:
@@ -166,7 +157,7 @@ def _pairs(query: str, faults: list[Fault]) -> Iterator[tuple[str, str]]:
             seen.add(name)
             value = _decode(raw_value)
         except Unfit as unfit:
-            faults.append(Fault(_cut(name), f"{unfit}."))
+            faults.append(Fault(cut(name), f"{unfit}."))
         else:
             yield name, value
 
@@ -257,7 +248,7 @@ class _Reading:
             field, operator = self._field(name, operation[1]), operation[2]
         if operator not in OPERATORS:
             known = field.kind.operators if field is not None else sorted(OPERATORS)
-            self._blame(name, f"has no operator {_cut(operator)}; it takes {', '.join(known)}.")
+            self._blame(name, f"has no operator {cut(operator)}; it takes {', '.join(known)}.")
             return None
         if field is None:
             return None
@@ -294,7 +285,7 @@ class _Reading:
         if self._suggestions < MAX_SUGGESTIONS:
             self._suggestions += 1
             meant = nearest(name, [*fields, "page", "limit", "sort", "fields"] if is_parameter else fields)
-        called = _cut(name) or "an empty name"
+        called = cut(name) or "an empty name"
         what = "is neither a field nor a parameter" if is_parameter else f"names {called}, which is no field"
         self._blame(parameter, f"{what}; did you mean {meant}?" if meant else f"{what}.")
         return None
@@ -305,8 +296,4 @@ class _Reading:
         return "is reserved and means nothing yet."
 
     def _blame(self, parameter: str, message: str) -> None:
-        self._faults.append(Fault(_cut(parameter), message))
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= 100 else f"{text[:100]}..."
+        self._faults.append(Fault(cut(parameter), message))

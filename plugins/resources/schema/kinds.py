@@ -24,7 +24,7 @@ from datetime import UTC, date, datetime, time
 from typing import Final, Literal
 from uuid import UUID
 
-from plugins.resources.catalogue import Type
+from plugins.resources.schema.catalogue import Type
 from service.api import listed
 
 SAME: Final = ("eq", "ne", "in", "nin", "null")
@@ -52,6 +52,8 @@ class Kind:
     parse: Callable[[str], str]
     """Text from a request → the text that PostgreSQL reads as the same value. Raises Unfit."""
     is_sortable: bool = True
+    element: Kind | None = None
+    """What an array is made of."""
 
     @property
     def is_comparable(self) -> bool:
@@ -210,7 +212,8 @@ def kind_of(type_: Type) -> Kind:
     if type_.labels is not None:
         return Kind("enum", ORDERED, _one_of(type_.labels))
     if type_.is_array:
-        return Kind("array", OPAQUE, _refuse, is_sortable=False)
+        element = kind_of(type_.element) if type_.element is not None else OTHER
+        return Kind("array", OPAQUE, _refuse, is_sortable=False, element=element)
     if type_.name == "citext":
         return TEXT
     return KINDS.get(type_.name, OTHER) if type_.schema == "pg_catalog" else OTHER

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
+from plugins.resources.schema.catalogue import Table
+from plugins.resources.settings import Columns
 from service.api import listed, nearest, toml, toml_key
-
-if TYPE_CHECKING:
-    from plugins.resources import Columns
-    from plugins.resources.catalogue import Table
 
 
 @dataclass(frozen=True, slots=True)

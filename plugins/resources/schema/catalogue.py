@@ -23,6 +23,8 @@ class Type:
     is_array: bool = False
     labels: tuple[str, ...] | None = None
     """An enum's, in their order; None for every other type."""
+    element: Type | None = None
+    """What an array is made of; a domain there is not followed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,15 +108,25 @@ WITH RECURSIVE relation AS (
     FROM unfolded u
     JOIN pg_catalog.pg_type d ON d.oid = u.oid AND d.typtype = 'd'
     JOIN pg_catalog.pg_type b ON b.oid = d.typbasetype
+), enum AS (
+    SELECT enumtypid AS oid, json_agg(enumlabel ORDER BY enumsortorder) AS labels
+    FROM pg_catalog.pg_enum
+    GROUP BY enumtypid
 ), type AS (
     SELECT u.declared, u.not_null, json_build_object(
         'schema', n.nspname,
         'name', t.typname,
         'is_array', t.typcategory = 'A',
-        'labels', CASE WHEN t.typtype = 'e' THEN (
-            SELECT json_agg(e.enumlabel ORDER BY e.enumsortorder)
-            FROM pg_catalog.pg_enum e
-            WHERE e.enumtypid = t.oid
+        'labels', (SELECT labels FROM enum WHERE enum.oid = t.oid),
+        'element', CASE WHEN t.typcategory = 'A' THEN (
+            SELECT json_build_object(
+                'schema', m.nspname,
+                'name', e.typname,
+                'labels', (SELECT labels FROM enum WHERE enum.oid = e.oid)
+            )
+            FROM pg_catalog.pg_type e
+            JOIN pg_catalog.pg_namespace m ON m.oid = e.typnamespace
+            WHERE e.oid = t.typelem
         ) END
     ) AS body
     FROM unfolded u

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from plugins.resources.catalogue import Column, Table
-from plugins.resources.kinds import Kind
+from plugins.resources.schema.catalogue import Column, Table
+from plugins.resources.schema.kinds import Kind
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from urllib.parse import quote
 
-from plugins.resources.catalogue import ForeignKey
-from plugins.resources.findings import Findings
-from plugins.resources.resource import Child, Resource
-from plugins.resources.shaping import SEGMENT_CHARS
+from plugins.resources.schema.catalogue import ForeignKey
+from plugins.resources.schema.findings import Findings
+from plugins.resources.schema.naming import SEGMENT_CHARS
+from plugins.resources.schema.resource import Child, Resource
 
 
 def with_children(resources: Sequence[Resource], findings: Findings, *, top: str) -> tuple[Resource, ...]:

@@ -9,18 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from plugins.resources.catalogue import Catalogue, Table
-from plugins.resources.findings import Findings, Mistake, hint
-from plugins.resources.relating import with_children
-from plugins.resources.resource import Resource
-from plugins.resources.shaping import SEGMENT_CHARS, encoded, shape
+from plugins.resources.schema.catalogue import Catalogue, Table
+from plugins.resources.schema.findings import Findings, Mistake, hint
+from plugins.resources.schema.naming import SEGMENT_CHARS, encoded
+from plugins.resources.schema.relating import with_children
+from plugins.resources.schema.resource import Resource
+from plugins.resources.schema.shaping import shape
+from plugins.resources.settings import Settings
 from service.api import listed, nearest, toml
-
-if TYPE_CHECKING:
-    from plugins.resources import Settings
 
 EVERY = "*"
 """In `tables`: each table and view that has a key."""

@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator, Mapping
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from plugins.resources.catalogue import Table
-from plugins.resources.findings import Findings
-from plugins.resources.kinds import kind_of
-from plugins.resources.naming import api_names
-from plugins.resources.resource import Field, Order, Resource
+from plugins.resources.schema.catalogue import Table
+from plugins.resources.schema.findings import Findings
+from plugins.resources.schema.kinds import kind_of
+from plugins.resources.schema.naming import SEGMENT_CHARS, api_names, is_segment
+from plugins.resources.schema.resource import Field, Order, Resource
+from plugins.resources.settings import TableSettings
 from service.api import listed, looks_secret
-
-if TYPE_CHECKING:
-    from plugins.resources import TableSettings
 
 DEFAULT_LIMIT = 10
 """Rows a page, where neither client nor operator says."""
-
-SEGMENT_CHARS = "!$&'()*+,;=:@"
-"""What stands unescaped in a path segment beside letters, digits and `-._~` (RFC 3986, section 3.3)."""
-
-PLACEHOLDER_CHARS = frozenset("{}")
-"""What routes read as a placeholder."""
 
 
 def shape(table: Table, options: TableSettings, findings: Findings, *, is_named: bool = True) -> Resource | None:
@@ -119,22 +109,6 @@ def _key(
         return tuple(readable[name] for name in findings.standing(table, "key", options.key, refuse=refuse))
     keys = [tuple(readable[name] for name in key) for key in table.keys if readable.keys() >= set(key)]
     return next((key for key in keys if _fits_url(key, visible)), keys[0] if keys else ())
-
-
-def is_segment(text: str) -> bool:
-    """Whether it can stand in a path, percent-encoded where need be."""
-    return text not in ("", ".", "..") and text.isprintable() and not PLACEHOLDER_CHARS.intersection(text)
-
-
-def encoded(path: str) -> str:
-    """One or more segments as they stand in a URL."""
-    return quote(path, safe=f"{SEGMENT_CHARS}/")
-
-
-def as_segments(text: str) -> list[str]:
-    """The segments that come nearest to those of `text`."""
-    cleaned = [re.sub(r"[{}\s]+", "-", each).strip("-") for each in text.split("/")]
-    return [each for each in cleaned if is_segment(each)]
 
 
 def _fits_url(key: tuple[Field, ...], visible: Collection[str]) -> bool:

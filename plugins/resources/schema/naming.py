@@ -1,4 +1,4 @@
-"""Names: how the database's become the API's."""
+"""Names: how the database's become the API's, in JSON, query strings and paths."""
 
 from __future__ import annotations
 
@@ -6,9 +6,16 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from typing import Final
+from urllib.parse import quote
 
 MAX_NAME_BYTES: Final = 63
 """PostgreSQL cuts longer names (NAMEDATALEN - 1)."""
+
+SEGMENT_CHARS: Final = "!$&'()*+,;=:@"
+"""What stands unescaped in a path segment beside letters, digits and `-._~` (RFC 3986, section 3.3)."""
+
+PLACEHOLDER_CHARS: Final = frozenset("{}")
+"""What routes read as a placeholder."""
 
 _SEPARATOR: Final = re.compile(r"[\W_]+")
 _CAPITALS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]")
@@ -30,3 +37,19 @@ def api_names(columns: Iterable[str], *, in_camel_case: bool) -> dict[str, str]:
     names = {column: camel_case(column) if in_camel_case else column for column in columns}
     taken = Counter(names.values())
     return {column: name if taken[name] == 1 else column for column, name in names.items()}
+
+
+def is_segment(text: str) -> bool:
+    """Whether it can stand in a path, percent-encoded where need be."""
+    return text not in ("", ".", "..") and text.isprintable() and not PLACEHOLDER_CHARS.intersection(text)
+
+
+def encoded(path: str) -> str:
+    """One or more segments as they stand in a URL."""
+    return quote(path, safe=f"{SEGMENT_CHARS}/")
+
+
+def as_segments(text: str) -> list[str]:
+    """The segments that come nearest to those of `text`."""
+    cleaned = [re.sub(r"[{}\s]+", "-", each).strip("-") for each in text.split("/")]
+    return [each for each in cleaned if is_segment(each)]

@@ -1,0 +1,1 @@
+"""What is bound to the routes: parse, plan, run, render. Running is all that waits."""

@@ -1,0 +1,1 @@
+"""What a client sent, as frozen values; every fault of it at once. Pure."""

@@ -1,0 +1,23 @@
+"""One row by its key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from plugins.resources.plan.sql import key_conditions, relation, select_list, where_clause
+from plugins.resources.schema.resource import Field, Resource
+
+
+class ItemStatement:
+    """One row of a resource by its key, which is bound from `$1` on."""
+
+    def __init__(self, resource: Resource) -> None:
+        self._source = f"{relation(resource.table)} t{where_clause(key_conditions(resource, 't'))}"
+        self._plain = self._text(resource.fields.values())
+
+    def sql(self, fields: Sequence[Field] | None) -> str:
+        """One row as an object of `fields`, all of them unless given; no row where there is none."""
+        return self._plain if fields is None else self._text(fields)
+
+    def _text(self, fields: Iterable[Field]) -> str:
+        return f"SELECT row_to_json(r.*) FROM (SELECT {select_list(fields)} FROM {self._source}) r"  # noqa: S608 (identifiers quoted, values bound)
