@@ -52,7 +52,7 @@ class Plugin:
         for table in selection.absent:
             ports.need(SERVING).excuse(f"{self._prefix}{table}")
         top = encoded(self._settings.path)
-        self._routes = tuple(declare(selection.resources, database, top=top, prefix=self._prefix))
+        self._routes = tuple(declare(selection.resources, database, self._run.clock, top=top, prefix=self._prefix))
         yield
 
     @hookimpl

@@ -3,18 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
+
+import orjson
 
 from plugins.resources.parse.faults import Fault
-from plugins.resources.parse.query import ListQuery
 from plugins.resources.schema.resource import Resource
 from service.api import Detail, InvalidRequest
 
-LIST_BODY: Final = (
-    b',"pagination":{"page":%d,"limit":%d,"total":%d,"totalPages":%d,"hasNext":%b,"hasPrev":%b,'
-    b'"nextCursor":null,"prevCursor":null,"totalIsEstimate":false}}'
+WORDS: Final = {True: b"true", False: b"false"}
+
+PAGINATION: Final = (
+    b',"pagination":{"page":%b,"limit":%d,"total":%b,"totalPages":%b,"hasNext":%b,"hasPrev":%b,'
+    b'"nextCursor":%b,"prevCursor":%b,"totalIsEstimate":%b}}'
 )
 """What follows the rows of a page."""
+
+
+class Page(NamedTuple):
+    """What PostgreSQL gave for a list."""
+
+    rows: memoryview
+    """A JSON list."""
+    has_more: bool
+    total: int | None
+    first: Sequence[str | None]
+    """The values of the total order in the first row, as text; in a list without cursors there are none."""
+    last: Sequence[str | None]
+
+    @property
+    def is_empty(self) -> bool:
+        return len(self.rows) == len(b"[]")
+
+
+class Pagination(NamedTuple):
+    """What a list says beside its rows."""
+
+    page: int | None
+    limit: int
+    total: int | None
+    has_next: bool
+    has_prev: bool
+    next_cursor: str | None = None
+    prev_cursor: str | None = None
+    is_estimate: bool = False
+
+    @property
+    def pages(self) -> int | None:
+        """How many pages there are."""
+        return None if self.total is None else -(-self.total // self.limit)
 
 
 def description(resource: Resource, root: str) -> dict[str, object]:
@@ -39,20 +76,37 @@ def description(resource: Resource, root: str) -> dict[str, object]:
     }
 
 
-def list_body(page: bytes, query: ListQuery) -> bytes:
-    """The answer to a list, of `[rows, has more, total]` as PostgreSQL prints it; the rows are copied once."""
-    at_total = page.rindex(b", ")
-    at_more = page.rindex(b", ", 0, at_total)
-    total = int(page[at_total + 2 : -1])
-    tail = LIST_BODY % (
-        query.page,
-        query.limit,
-        total,
-        -(-total // query.limit),
-        page[at_more + 2 : at_total],
-        b"true" if query.page > 1 else b"false",
+def read_page(body: bytes) -> Page:
+    """The parts of `[rows, facts]` as PostgreSQL prints it: the last line break stands before the facts."""
+    at = body.rindex(b"\n")
+    has_more, total, *ends = orjson.loads(memoryview(body)[at:-1])
+    first, last = ends or ((), ())
+    return Page(memoryview(body)[1 : at - 2], has_more, total, first, last)
+
+
+def list_body(rows: bytes | memoryview, pagination: Pagination) -> bytes:
+    """The answer to a list; the rows are copied once."""
+    tail = PAGINATION % (
+        _number(pagination.page),
+        pagination.limit,
+        _number(pagination.total),
+        _number(pagination.pages),
+        WORDS[pagination.has_next],
+        WORDS[pagination.has_prev],
+        _text(pagination.next_cursor),
+        _text(pagination.prev_cursor),
+        WORDS[pagination.is_estimate],
     )
-    return b"".join((b'{"data":', memoryview(page)[1:at_more], tail))
+    return b"".join((b'{"data":', rows, tail))
+
+
+def _number(number: int | None) -> bytes:
+    return b"null" if number is None else b"%d" % number
+
+
+def _text(cursor: str | None) -> bytes:
+    """A cursor has no character that JSON would escape."""
+    return b"null" if cursor is None else b'"%b"' % cursor.encode("ascii")
 
 
 def refusal(faults: Sequence[Fault]) -> InvalidRequest:

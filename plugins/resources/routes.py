@@ -8,10 +8,12 @@ from plugins.resources.handlers.index import IndexHandler
 from plugins.resources.handlers.reading import ItemHandler, ListHandler
 from plugins.resources.plan.lists import Below
 from plugins.resources.schema.resource import Resource
-from service.api import Database, Route
+from service.api import Clock, Database, Route
 
 
-def declare(resources: Sequence[Resource], database: Database, *, top: str, prefix: str) -> Iterator[Route]:
+def declare(
+    resources: Sequence[Resource], database: Database, clock: Clock, *, top: str, prefix: str
+) -> Iterator[Route]:
     """The routes of all resources, and of the index that lists them: below the path `top`, their names, and those of
     what they read, with `prefix`."""
     index = IndexHandler(resources)
@@ -23,7 +25,7 @@ def declare(resources: Sequence[Resource], database: Database, *, top: str, pref
         yield Route(
             "GET",
             path,
-            ListHandler(resource, database).list_rows,
+            ListHandler(resource, database, clock).list_rows,
             name=f"{name}.list",
             tags=tags,
             reads=(name,),
@@ -45,7 +47,7 @@ def declare(resources: Sequence[Resource], database: Database, *, top: str, pref
             yield Route(
                 "GET",
                 f"{item}/{child.segment}",
-                ListHandler(child.resource, database, below=Below(resource, child)).list_rows,
+                ListHandler(child.resource, database, clock, below=Below(resource, child)).list_rows,
                 name=f"{name}.{child.name}.list",
                 tags=tags,
                 reads=(f"{prefix}{child.resource.name}", name),

@@ -3,17 +3,24 @@
 The same shape of query is the same text, so that the caches of statements and plans are hit: LIMIT and OFFSET are
 bound, conditions stand in one order, `= ANY` takes lists of any length.
 
-A list comes back as one JSON value, `[rows, has more, total]`; one row more than the page is read to know the second.
+A list comes back as one JSON value, `[rows, facts]`, with a line break before the facts, which have none in them:
+`[has more, total, order's values in the first row, the same in the last]`. One row more than the page is read to know
+the first. Rows become JSON after LIMIT, beside the raw columns that cursors are made of.
 `array_to_json(array_agg(row))` is the quickest way to a page (measured for 1,000 rows of 7 columns: 3.1 ms, json_agg
-of json_build_object 4.5 ms, text joined by hand 4.1 ms) and puts no line breaks between rows.
+of json_build_object 4.5 ms, text joined by hand 4.1 ms) and puts no line breaks between rows; an array_agg more for
+each column of the order is within a few percent of it, and quicker than one of records of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
+from plugins.resources.parse.cursors import Cursor
 from plugins.resources.parse.query import ListQuery
+from plugins.resources.plan import counts
 from plugins.resources.plan.conditions import condition_of
+from plugins.resources.plan.cursors import branches, reversed_order
 from plugins.resources.plan.sql import (
     Argument,
     cast_value,
@@ -24,7 +31,18 @@ from plugins.resources.plan.sql import (
     select_list,
     where_clause,
 )
-from plugins.resources.schema.resource import Child, Resource
+from plugins.resources.schema.resource import Child, Field, Order, Resource
+
+
+class Chosen(NamedTuple):
+    """Which rows a list is of, on whatever page: what all of its statements have in common."""
+
+    conditions: tuple[str, ...]
+    arguments: tuple[Argument, ...]
+
+    def rows(self, source: str) -> str:
+        """FROM and WHERE."""
+        return f"FROM {source}{where_clause(self.conditions)}"
 
 
 class ListStatement:
@@ -32,34 +50,106 @@ class ListStatement:
 
     def __init__(self, resource: Resource, below: Below | None = None) -> None:
         self._resource = resource
-        self._source = f"{relation(resource.table)} t"
-        self._columns = select_list(resource.fields.values())
-        self._order = order_by(resource.total_order(resource.sort))
+        self.source = f"{relation(resource.table)} t"
         self._scope = below.conditions if below is not None else ()
         self._guard = f" WHERE {below.parent_exists}" if below is not None else ""
-        self._first = 1 + (len(below.parent.key) if below is not None else 0)
-        self._plain = self._text((), self._columns, self._order)
+        self._has_cursors = not resource.cursorless
+        self._fields = tuple(resource.fields.values())
+        self._shown = select_list(self._fields)
+        self._order = resource.total_order(resource.sort)
+        self._key_length = len(below.parent.key) if below is not None else 0
+        whole = Chosen(self._scope, ("",) * self._key_length)
+        self._plain = [
+            self._text(whole, None, self._fields, self._shown, self._order, is_counted=each) for each in (False, True)
+        ]
 
-    def plan(self, query: ListQuery, key: Sequence[str] = ()) -> tuple[str, list[Argument]]:
-        """SQL and its arguments; `key` is that of the row above."""
-        arguments: list[Argument] = [*key, query.limit, (query.page - 1) * query.limit]
-        if not query.filters and query.sort is None and query.fields is None:
-            return self._plain, arguments
-        conditions = [condition_of(each, arguments) for each in query.filters]
-        columns = self._columns if query.fields is None else select_list(query.fields)
-        order = self._order if query.sort is None else order_by(self._resource.total_order(query.sort))
-        return self._text(conditions, columns, order), arguments
+    def choose(self, query: ListQuery, key: Sequence[str] = ()) -> Chosen:
+        """The rows that the query chooses; `key` is that of the row above."""
+        if not query.conditions:
+            return Chosen(self._scope, tuple(key))
+        arguments: list[Argument] = [*key]
+        conditions = [condition_of(each, arguments) for each in query.conditions]
+        return Chosen((*self._scope, *conditions), tuple(arguments))
 
-    def _text(self, conditions: Sequence[str], columns: str, order: str) -> str:
-        where = where_clause((*self._scope, *conditions))
-        limit, offset = f"${self._first}::int", f"${self._first + 1}::bigint"
-        rows = f"SELECT {columns} FROM {self._source}{where}{order} LIMIT {limit} + 1 OFFSET {offset}"  # noqa: S608 (identifiers quoted, values bound)
-        page = f"SELECT array_agg(r.*) AS rows, count(*) AS count FROM ({rows}) r"  # noqa: S608 (identifiers quoted, values bound)
-        total = f"SELECT count(*) AS count FROM {self._source}{where}"  # noqa: S608 (identifiers quoted, values bound)
+    def plan(self, query: ListQuery, chosen: Chosen, *, is_counted: bool) -> tuple[str, list[Argument]]:
+        """SQL and its arguments. Uncounted, the total is NULL unless the page itself says what it is."""
+        fields, cursor = query.fields, query.cursor
+        arguments: list[Argument] = [*chosen.arguments, query.limit]
+        if cursor is None:
+            arguments.append((query.page - 1) * query.limit)
+            if not query.conditions and query.sort is None and fields is None:
+                return self._plain[is_counted], arguments
+        order = self._order if query.sort is None else self._resource.total_order(query.sort)
+        shown = self._shown if fields is None else select_list(fields)
+        continued = (cursor, arguments) if cursor is not None else None
+        return self._text(chosen, continued, fields or self._fields, shown, order, is_counted=is_counted), arguments
+
+    def _text(
+        self,
+        chosen: Chosen,
+        continued: tuple[Cursor, list[Argument]] | None,
+        fields: Sequence[Field],
+        shown: str,
+        order: Sequence[Order],
+        *,
+        is_counted: bool,
+    ) -> str:
+        """`continued` is a cursor and the arguments that its values are added to, in place of an offset."""
+        first = len(chosen.arguments) + 1
+        limit, offset = f"${first}::int", f"${first + 1}::bigint"
+        counted = counts.capped(chosen.rows(self.source)) if is_counted else "NULL::bigint"
+        begin, last = "1", f"least(page.count, {limit})"
+        if continued is None:
+            is_last = f"page.count <= {limit} AND (page.count > 0 OR {offset} = 0)"
+            total = f"CASE WHEN {is_last} THEN {offset} + page.count ELSE {counted} END"
+            page = f"{self._raw(chosen, (), fields, order)} LIMIT {limit} + 1 OFFSET {offset}"
+        else:
+            cursor, arguments = continued
+            total = counted
+            page = self._continued(chosen, cursor, arguments, fields, order, f" LIMIT {limit} + 1")
+            if cursor.is_backward:
+                begin, last = f"greatest(page.count - {limit}, 0) + 1", "page.count"
+        facts = f"page.count > {limit}, {total}"
+        values = ""
+        if self._has_cursors:
+            names = [f"k{number}" for number in range(len(order))]
+            columns = zip(order, names, strict=True)
+            values = "".join([f"array_agg(t.{quoted(each.field.column.name)}) AS {name}, " for each, name in columns])
+            ends = [", ".join([f"page.{name}[{at}]::text" for name in names]) for at in (begin, last)]
+            facts += f", json_build_array({ends[0]}), json_build_array({ends[1]})"
         return (
-            f"SELECT json_build_array(coalesce(array_to_json(page.rows[1:{limit}]), '[]'), page.count > {limit}, "  # noqa: S608 (identifiers quoted, values bound)
-            f"total.count) FROM ({page}) page, ({total}) total{self._guard}"
+            f"SELECT json_build_array(coalesce(array_to_json(page.rows[{begin}:{last}]), '[]'), "  # noqa: S608 (identifiers quoted, values bound)
+            f"(E'\\n' || json_build_array({facts})::text)::json) "
+            f"FROM (SELECT array_agg(r.*) AS rows, {values}count(*) AS count "
+            f"FROM ({page}) t, LATERAL (SELECT {shown}) r) page{self._guard}"
         )
+
+    def _continued(
+        self,
+        chosen: Chosen,
+        cursor: Cursor,
+        arguments: list[Argument],
+        fields: Sequence[Field],
+        order: Sequence[Order],
+        limit: str,
+    ) -> str:
+        """The rows beside a cursor, in `order`; those before it are read away from it and turned round."""
+        way = reversed_order(order) if cursor.is_backward else order
+        ways = branches(way, cursor.values, arguments, is_inclusive=cursor.direction[-1] == "=")
+        texts = [f"{self._raw(chosen, branch, fields, way)}{limit}" for branch in ways]
+        if len(texts) == 1:
+            (text,) = texts
+        else:
+            union = ") UNION ALL (".join(texts)
+            text = f"SELECT * FROM (({union})) t{order_by(way)}{limit}"  # noqa: S608 (identifiers quoted, values bound)
+        return f"SELECT * FROM ({text}) t{order_by(order)}" if cursor.is_backward else text  # noqa: S608 (identifiers quoted, values bound)
+
+    def _raw(self, chosen: Chosen, branch: Sequence[str], fields: Iterable[Field], order: Sequence[Order]) -> str:
+        """Rows of the columns that are shown or sorted by, in `order`."""
+        columns = dict.fromkeys([*(field.column.name for field in fields), *(each.field.column.name for each in order)])
+        names = ", ".join([f"t.{quoted(name)}" for name in columns])
+        rows = f"FROM {self.source}{where_clause((*chosen.conditions, *branch))}"
+        return f"SELECT {names} {rows}{order_by(order)}"
 
 
 class Below:
@@ -67,6 +157,7 @@ class Below:
 
     def __init__(self, parent: Resource, child: Child) -> None:
         self.parent = parent
+        self.child = child
         row = f"FROM {relation(parent.table)} p{where_clause(key_conditions(parent, 'p'))}"
         bound = {part.column.name: cast_value(at, part.column.type) for at, part in enumerate(parent.key, 1)}
         self.parent_exists = f"EXISTS (SELECT {row})"
