@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from plugins.resources.parse.filters import Condition, Filter
-from plugins.resources.plan.sql import Argument, cast_value, cast_values, quoted
+from plugins.resources.plan.sql import Argument, cast_value, cast_values, compared
 from plugins.resources.schema.catalogue import Column
 
 COMPARISONS: Final = {"eq": "=", "ne": "IS DISTINCT FROM", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
@@ -25,7 +25,7 @@ def condition_of(condition: Condition, arguments: list[Argument]) -> str:
 
 def _filter(condition: Filter, arguments: list[Argument]) -> str:
     column, operator, given = condition.field.column, condition.operator, condition.value
-    name = f"t.{quoted(column.name)}"
+    name = compared(column)
     number = len(arguments) + 1
     if isinstance(given, str):
         if operator == "null":

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from plugins.resources.plan.sql import Argument, cast_value, quoted
+from plugins.resources.plan.sql import Argument, cast_value, compared
 from plugins.resources.schema.resource import Order
 
 
@@ -23,7 +23,7 @@ def branches(
 ) -> list[tuple[str, ...]]:
     """The conditions of each branch: together, the rows after the one with these `values` in `order`, no row twice;
     with `is_inclusive` that one too. Appends the values to `arguments`."""
-    columns = [f"t.{quoted(each.field.column.name)}" for each in order]
+    columns = [compared(each.field.column) for each in order]
     given: list[str | None] = []
     for each, value in zip(order, values, strict=True):
         if value is not None:

@@ -24,6 +24,7 @@ from plugins.resources.plan.cursors import branches, reversed_order
 from plugins.resources.plan.sql import (
     Argument,
     cast_value,
+    compared,
     key_conditions,
     order_by,
     quoted,
@@ -162,6 +163,6 @@ class Below:
         bound = {part.column.name: cast_value(at, part.column.type) for at, part in enumerate(parent.key, 1)}
         self.parent_exists = f"EXISTS (SELECT {row})"
         self.conditions = tuple(
-            f"t.{quoted(column.name)} = {bound.get(target.name) or f'(SELECT p.{quoted(target.name)} {row})'}"
+            f"{compared(column)} = {bound.get(target.name) or f'(SELECT p.{quoted(target.name)} {row})'}"
             for column, target in zip(child.columns, child.targets, strict=True)
         )

@@ -342,6 +342,7 @@ def as_sql(items, names, values, *, is_inclusive=False) -> list[str]:
     found = branches(order_of(items, *names), values, arguments, is_inclusive=is_inclusive)
     assert arguments == [value for value in values if value is not None]
     text = [" AND ".join(branch) for branch in found]
+    text = [each.replace('::"public"."mood"', "") for each in text]
     types = ("text", "numeric", "int4", "mood")
     for type_ in types:
         text = [
