@@ -28,7 +28,7 @@ def elsewhere(query: str) -> str:
     if not query:
         return ""
     if not _PLAIN.fullmatch(query):
-        query = quote(_STRAY_PERCENT.sub("%25", query), safe="-._~!$'()*+,:@/?&=%")
+        query = quote(_STRAY_PERCENT.sub("%25", query), safe="-._~!$'()*+,:@/?&=%", errors="surrogateescape")
     return f"{query}&"
 
 

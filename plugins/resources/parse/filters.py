@@ -100,9 +100,11 @@ class _Tree:
     def read(self, document: Document, place: str, depth: int) -> Condition | None:
         """What an object says: all of its members."""
         if not isinstance(document, dict):
+            self._spend(1)
             self._names.blame(place, 'must be an object of conditions, such as {"FIELD": {"OPERATOR": VALUE}}.')
             return None
         if not document:
+            self._spend(1)
             self._names.blame(place, "has no conditions.")
             return None
         members: list[Condition | None] = []
@@ -127,24 +129,25 @@ class _Tree:
         return _joined(members, is_any=name == "or")
 
     def _field(self, name: str, inner: Document, place: str) -> list[Condition | None]:
-        if isinstance(inner, list):
-            self._spend()
-            self._names.blame(place, 'must be a value or an object of operators, such as {"in": [VALUE, VALUE]}.')
-            return []
-        if isinstance(inner, dict) and not inner:
-            self._spend()
-            self._names.blame(place, 'must have an operator, such as {"eq": VALUE}.')
-            return []
-        if not isinstance(inner, dict):
-            self._spend()
-            field = self._names.field(place, name)
-            return [self._leaf(field, "eq", inner, place)] if field is not None else []
-        for _ in inner:
-            self._spend()
+        self._spend(len(inner) or 1 if isinstance(inner, dict) else 1)
         field = self._names.field(place, name)
         if field is None:
             return []
-        return [self._leaf(field, operator, value, f"{place}.{operator}") for operator, value in inner.items()]
+        if isinstance(inner, dict) and inner:
+            return [self._leaf(field, operator, value, f"{place}.{operator}") for operator, value in inner.items()]
+        if isinstance(inner, dict):
+            self._names.blame(place, 'must have an operator, such as {"eq": VALUE}.')
+        elif isinstance(inner, list):
+            self._names.blame(place, 'must be a value or an object of operators, such as {"in": [VALUE, VALUE]}.')
+        else:
+            return [self._leaf(field, "eq", inner, place)]
+        return []
+
+    def _spend(self, leaves: int) -> None:
+        """What is no condition counts too: faults are bounded as conditions are."""
+        self._leaves_left -= leaves
+        if self._leaves_left < 0:
+            raise _TooManyError
 
     def _leaf(self, field: Field, operator: str, document: Document, place: str) -> Filter | None:
         if not self._names.has_operator(place, field, operator):
@@ -154,11 +157,6 @@ class _Tree:
         except Unfit as unfit:
             self._names.blame(place, f"{unfit}.")
             return None
-
-    def _spend(self) -> None:
-        if not self._leaves_left:
-            raise _TooManyError
-        self._leaves_left -= 1
 
 
 def _joined(members: list[Condition | None], *, is_any: bool) -> Condition | None:
