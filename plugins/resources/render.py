@@ -11,11 +11,11 @@ from plugins.resources.parse.faults import Fault
 from plugins.resources.schema.resource import Resource
 from service.api import Detail, InvalidRequest
 
-WORDS: Final = {True: b"true", False: b"false"}
+WORDS: Final = {True: "true", False: "false"}
 
 PAGINATION: Final = (
-    b',"pagination":{"page":%b,"limit":%d,"total":%b,"totalPages":%b,"hasNext":%b,"hasPrev":%b,'
-    b'"nextCursor":%b,"prevCursor":%b,"totalIsEstimate":%b}}'
+    ',"pagination":{"page":%s,"limit":%d,"total":%s,"totalPages":%s,"hasNext":%s,"hasPrev":%s,'
+    '"nextCursor":%s,"prevCursor":%s,"totalIsEstimate":%s}}'
 )
 """What follows the rows of a page."""
 
@@ -37,21 +37,17 @@ class Page(NamedTuple):
 
 
 class Pagination(NamedTuple):
-    """What a list says beside its rows."""
+    """What a list says beside its rows; None is not known, or not there."""
 
     page: int | None
     limit: int
     total: int | None
+    pages: int | None
     has_next: bool
     has_prev: bool
     next_cursor: str | None = None
     prev_cursor: str | None = None
     is_estimate: bool = False
-
-    @property
-    def pages(self) -> int | None:
-        """How many pages there are."""
-        return None if self.total is None else -(-self.total // self.limit)
 
 
 def description(resource: Resource, root: str) -> dict[str, object]:
@@ -79,34 +75,26 @@ def description(resource: Resource, root: str) -> dict[str, object]:
 def read_page(body: bytes) -> Page:
     """The parts of `[rows, facts]` as PostgreSQL prints it: the last line break stands before the facts."""
     at = body.rindex(b"\n")
-    has_more, total, *ends = orjson.loads(memoryview(body)[at:-1])
+    has_more, total, *ends = orjson.loads(body[at:-1])
     first, last = ends or ((), ())
     return Page(memoryview(body)[1 : at - 2], has_more, total, first, last)
 
 
 def list_body(rows: bytes | memoryview, pagination: Pagination) -> bytes:
-    """The answer to a list; the rows are copied once."""
+    """The answer to a list; the rows are copied once. A cursor has no character that JSON would escape."""
+    page, limit, total, pages, has_next, has_prev, following, preceding, is_estimate = pagination
     tail = PAGINATION % (
-        _number(pagination.page),
-        pagination.limit,
-        _number(pagination.total),
-        _number(pagination.pages),
-        WORDS[pagination.has_next],
-        WORDS[pagination.has_prev],
-        _text(pagination.next_cursor),
-        _text(pagination.prev_cursor),
-        WORDS[pagination.is_estimate],
+        "null" if page is None else page,
+        limit,
+        "null" if total is None else total,
+        "null" if pages is None else pages,
+        WORDS[has_next],
+        WORDS[has_prev],
+        "null" if following is None else f'"{following}"',
+        "null" if preceding is None else f'"{preceding}"',
+        WORDS[is_estimate],
     )
-    return b"".join((b'{"data":', rows, tail))
-
-
-def _number(number: int | None) -> bytes:
-    return b"null" if number is None else b"%d" % number
-
-
-def _text(cursor: str | None) -> bytes:
-    """A cursor has no character that JSON would escape."""
-    return b"null" if cursor is None else b'"%b"' % cursor.encode("ascii")
+    return b"".join((b'{"data":', rows, tail.encode("ascii")))
 
 
 def refusal(faults: Sequence[Fault]) -> InvalidRequest:

@@ -36,4 +36,4 @@ class IndexHandler:
         """The list below `root`, the path that was asked for; it differs only where a version may be left out."""
         rows = orjson.dumps([description(resource, root) for resource in self._resources])
         count = len(self._resources)
-        return list_body(rows, Pagination(1, max(count, 1), count, has_next=False, has_prev=False))
+        return list_body(rows, Pagination(1, max(count, 1), count, min(count, 1), has_next=False, has_prev=False))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 from aiohttp.web import Request
@@ -31,9 +30,8 @@ class ListHandler:
         self._statement = ListStatement(resource, below)
         self._totals = Totals(self._statement.source, database, clock)
         self._plain = ListQuery(limit=resource.limit)
-        self._order = resource.total_order(resource.sort)
         self._scope = (resource.name,) if below is None else (below.parent.name, below.child.name)
-        self._plain_fingerprint = fingerprint(self._scope, self._order, ())
+        self._plain_bound = fingerprint(self._scope, self._statement.order(self._plain), ())
 
     async def list_rows(self, request: Request) -> Answer:
         faults: list[Fault] = []
@@ -42,9 +40,9 @@ class ListHandler:
         query = parse_list(text, self._resource, faults, (*self._scope, *key)) if text else self._plain
         if faults:
             raise refusal(faults)
-        chosen = self._statement.choose(query, key)
+        chosen, order = self._statement.choose(query, key), self._statement.order(query)
         is_counted = query.count == "auto" and not self._totals.is_known_large(chosen)
-        sql, arguments = self._statement.plan(query, chosen, is_counted=is_counted)
+        sql, arguments = self._statement.plan(query, chosen, order, is_counted=is_counted)
         try:
             body = await self._fetch_json(sql, *arguments)
         except InvalidRequest:
@@ -59,41 +57,41 @@ class ListHandler:
             total = None
         elif total is None:
             total, is_estimate = await self._totals.find(chosen, query.count)
-        pagination = self._paginate(query, key, page, total, is_estimate=is_estimate)
+        bound_to = ""
+        if page.first and (page.has_more or query.page > 1 or query.cursor is not None):
+            is_plain = not key and not query.conditions and query.sort is None
+            bound_to = self._plain_bound if is_plain else fingerprint((*self._scope, *key), order, query.conditions)
+        pagination = _paginate(query, page, total, is_estimate=is_estimate, bound_to=bound_to)
         answer = Answer(200, list_body(page.rows, pagination))
         links = link_header(text, _places(pagination))
         if links:
             answer.add("Link", links)
         return answer
 
-    def _paginate(
-        self, query: ListQuery, key: Sequence[str], page: Page, total: int | None, *, is_estimate: bool
-    ) -> Pagination:
-        """Backwards the row more is one before the page, and what the cursor stands at comes after it."""
-        cursor, limit = query.cursor, query.limit
-        is_backward = cursor is not None and cursor.is_backward
-        has_next = page.has_more or is_backward
-        has_prev = page.has_more if is_backward else cursor is not None or query.page > 1
-        if is_estimate and total is not None and page.has_more:
-            total = max(total, query.page * limit + 1)
-        following, preceding = None, None
-        if page.first and (has_next or has_prev):
-            bound_to = self._fingerprint(query, key)
-            if not page.is_empty:
-                following = write_cursor(">", bound_to, page.last) if has_next else None
-                preceding = write_cursor("<", bound_to, page.first) if has_prev else None
-            elif cursor is not None:  # an end, from where all is on the other side
-                has_next, has_prev = is_backward, not is_backward
-                back = write_cursor(OTHER_SIDE[cursor.direction], bound_to, cursor.values)
-                following, preceding = (back, None) if is_backward else (None, back)
-        number = query.page if cursor is None else None
-        return Pagination(number, limit, total, has_next, has_prev, following, preceding, is_estimate)
 
-    def _fingerprint(self, query: ListQuery, key: Sequence[str]) -> str:
-        if not key and not query.conditions and query.sort is None:
-            return self._plain_fingerprint
-        order = self._order if query.sort is None else self._resource.total_order(query.sort)
-        return fingerprint((*self._scope, *key), order, query.conditions)
+def _paginate(query: ListQuery, page: Page, total: int | None, *, is_estimate: bool, bound_to: str) -> Pagination:
+    """What a list says beside its rows; without `bound_to`, the fingerprint of its cursors, it has none.
+
+    Backward the row more is one before the page, and what the cursor stands at comes after it.
+    """
+    cursor, limit = query.cursor, query.limit
+    if cursor is None:
+        number, has_next, has_prev = query.page, page.has_more, query.page > 1
+    elif cursor.is_backward:
+        number, has_next, has_prev = None, True, page.has_more
+    else:
+        number, has_next, has_prev = None, page.has_more, True
+    if is_estimate and total is not None and page.has_more:
+        total = max(total, query.page * limit + 1)
+    following, preceding = None, None
+    if bound_to and not page.is_empty:
+        following = write_cursor(">", bound_to, page.last) if has_next else None
+        preceding = write_cursor("<", bound_to, page.first) if has_prev else None
+    elif cursor is not None:  # an end, from where all is on the other side
+        back = write_cursor(OTHER_SIDE[cursor.direction], bound_to, cursor.values)
+        following, preceding = (back, None) if cursor.is_backward else (None, back)
+    pages = None if total is None else -(-total // limit)
+    return Pagination(number, limit, total, pages, has_next, has_prev, following, preceding, is_estimate)
 
 
 def _places(pagination: Pagination) -> dict[str, str]:

@@ -55,14 +55,14 @@ class ListStatement:
         self._scope = below.conditions if below is not None else ()
         self._guard = f" WHERE {below.parent_exists}" if below is not None else ""
         self._has_cursors = not resource.cursorless
-        self._fields = tuple(resource.fields.values())
-        self._shown = select_list(self._fields)
         self._order = resource.total_order(resource.sort)
-        self._key_length = len(below.parent.key) if below is not None else 0
-        whole = Chosen(self._scope, ("",) * self._key_length)
-        self._plain = [
-            self._text(whole, None, self._fields, self._shown, self._order, is_counted=each) for each in (False, True)
-        ]
+        fields = tuple(resource.fields.values())
+        self._shown = select_list(fields)
+        self._raw = raw_columns(fields, self._order)
+        """What all fields and any order are made of: what is not shown of an order is the key."""
+        whole = Chosen(self._scope, ("",) * (len(below.parent.key) if below is not None else 0))
+        plain = ListQuery(limit=resource.limit)
+        self._plain = [self._text(plain, whole, [], self._order, is_counted=each) for each in (False, True)]
 
     def choose(self, query: ListQuery, key: Sequence[str] = ()) -> Chosen:
         """The rows that the query chooses; `key` is that of the row above."""
@@ -72,85 +72,82 @@ class ListStatement:
         conditions = [condition_of(each, arguments) for each in query.conditions]
         return Chosen((*self._scope, *conditions), tuple(arguments))
 
-    def plan(self, query: ListQuery, chosen: Chosen, *, is_counted: bool) -> tuple[str, list[Argument]]:
+    def order(self, query: ListQuery) -> tuple[Order, ...]:
+        """The total order that the query asks for."""
+        return self._order if query.sort is None else self._resource.total_order(query.sort)
+
+    def plan(
+        self, query: ListQuery, chosen: Chosen, order: Sequence[Order], *, is_counted: bool
+    ) -> tuple[str, list[Argument]]:
         """SQL and its arguments. Uncounted, the total is NULL unless the page itself says what it is."""
-        fields, cursor = query.fields, query.cursor
         arguments: list[Argument] = [*chosen.arguments, query.limit]
-        if cursor is None:
+        if query.cursor is None:
             arguments.append((query.page - 1) * query.limit)
-            if not query.conditions and query.sort is None and fields is None:
+            if not query.conditions and query.sort is None and query.fields is None:
                 return self._plain[is_counted], arguments
-        order = self._order if query.sort is None else self._resource.total_order(query.sort)
-        shown = self._shown if fields is None else select_list(fields)
-        continued = (cursor, arguments) if cursor is not None else None
-        return self._text(chosen, continued, fields or self._fields, shown, order, is_counted=is_counted), arguments
+        return self._text(query, chosen, arguments, order, is_counted=is_counted), arguments
 
     def _text(
-        self,
-        chosen: Chosen,
-        continued: tuple[Cursor, list[Argument]] | None,
-        fields: Sequence[Field],
-        shown: str,
-        order: Sequence[Order],
-        *,
-        is_counted: bool,
+        self, query: ListQuery, chosen: Chosen, arguments: list[Argument], order: Sequence[Order], *, is_counted: bool
     ) -> str:
-        """`continued` is a cursor and the arguments that its values are added to, in place of an offset."""
+        """Appends the values of a cursor to `arguments`."""
+        cursor, fields = query.cursor, query.fields
         first = len(chosen.arguments) + 1
-        limit, offset = f"${first}::int", f"${first + 1}::bigint"
-        counted = counts.capped(chosen.rows(self.source)) if is_counted else "NULL::bigint"
-        begin, last = "1", f"least(page.count, {limit})"
-        if continued is None:
+        limit = f"${first}::int"
+        total = counts.capped(chosen.rows(self.source)) if is_counted else "NULL::bigint"
+        shown = self._shown if fields is None else select_list(fields)
+        raw = self._raw if fields is None else raw_columns(fields, order)
+        begin, end = "1", f"least(page.count, {limit})"
+        if cursor is None:
+            offset = f"${first + 1}::bigint"
             is_last = f"page.count <= {limit} AND (page.count > 0 OR {offset} = 0)"
-            total = f"CASE WHEN {is_last} THEN {offset} + page.count ELSE {counted} END"
-            page = f"{self._raw(chosen, (), fields, order)} LIMIT {limit} + 1 OFFSET {offset}"
+            total = f"CASE WHEN {is_last} THEN {offset} + page.count ELSE {total} END"
+            page = f"SELECT {raw} {chosen.rows(self.source)}{order_by(order)} LIMIT {limit} + 1 OFFSET {offset}"
         else:
-            cursor, arguments = continued
-            total = counted
-            page = self._continued(chosen, cursor, arguments, fields, order, f" LIMIT {limit} + 1")
+            page = self._continued(cursor, chosen, arguments, raw, order, limit=f" LIMIT {limit} + 1")
             if cursor.is_backward:
-                begin, last = f"greatest(page.count - {limit}, 0) + 1", "page.count"
-        facts = f"page.count > {limit}, {total}"
-        values = ""
+                begin, end = f"greatest(page.count - {limit}, 0) + 1", "page.count"
+        values, ends = "", ""
         if self._has_cursors:
             names = [f"k{number}" for number in range(len(order))]
             columns = zip(order, names, strict=True)
             values = "".join([f"array_agg(t.{quoted(each.field.column.name)}) AS {name}, " for each, name in columns])
-            ends = [", ".join([f"page.{name}[{at}]::text" for name in names]) for at in (begin, last)]
-            facts += f", json_build_array({ends[0]}), json_build_array({ends[1]})"
+            for at in (begin, end):
+                ends += f", json_build_array({', '.join([f'page.{name}[{at}]::text' for name in names])})"
         return (
-            f"SELECT json_build_array(coalesce(array_to_json(page.rows[{begin}:{last}]), '[]'), "  # noqa: S608 (identifiers quoted, values bound)
-            f"(E'\\n' || json_build_array({facts})::text)::json) "
+            f"SELECT json_build_array(coalesce(array_to_json(page.rows[{begin}:{end}]), '[]'), "  # noqa: S608 (identifiers quoted, values bound)
+            f"(E'\\n' || json_build_array(page.count > {limit}, {total}{ends})::text)::json) "
             f"FROM (SELECT array_agg(r.*) AS rows, {values}count(*) AS count "
             f"FROM ({page}) t, LATERAL (SELECT {shown}) r) page{self._guard}"
         )
 
     def _continued(
         self,
-        chosen: Chosen,
         cursor: Cursor,
+        chosen: Chosen,
         arguments: list[Argument],
-        fields: Sequence[Field],
+        raw: str,
         order: Sequence[Order],
+        *,
         limit: str,
     ) -> str:
         """The rows beside a cursor, in `order`; those before it are read away from it and turned round."""
         way = reversed_order(order) if cursor.is_backward else order
-        ways = branches(way, cursor.values, arguments, is_inclusive=cursor.direction[-1] == "=")
-        texts = [f"{self._raw(chosen, branch, fields, way)}{limit}" for branch in ways]
-        if len(texts) == 1:
-            (text,) = texts
-        else:
-            union = ") UNION ALL (".join(texts)
-            text = f"SELECT * FROM (({union})) t{order_by(way)}{limit}"  # noqa: S608 (identifiers quoted, values bound)
+        tail = f"{order_by(way)}{limit}"
+        texts = [
+            f"SELECT {raw} FROM {self.source}{where_clause((*chosen.conditions, *branch))}{tail}"  # noqa: S608 (identifiers quoted, values bound)
+            for branch in branches(way, cursor.values, arguments, is_inclusive=cursor.direction[-1] == "=")
+        ]
+        text = texts[0]
+        if len(texts) > 1:
+            text = f"SELECT * FROM (({') UNION ALL ('.join(texts)})) t{tail}"  # noqa: S608 (identifiers quoted, values bound)
         return f"SELECT * FROM ({text}) t{order_by(order)}" if cursor.is_backward else text  # noqa: S608 (identifiers quoted, values bound)
 
-    def _raw(self, chosen: Chosen, branch: Sequence[str], fields: Iterable[Field], order: Sequence[Order]) -> str:
-        """Rows of the columns that are shown or sorted by, in `order`."""
-        columns = dict.fromkeys([*(field.column.name for field in fields), *(each.field.column.name for each in order)])
-        names = ", ".join([f"t.{quoted(name)}" for name in columns])
-        rows = f"FROM {self.source}{where_clause((*chosen.conditions, *branch))}"
-        return f"SELECT {names} {rows}{order_by(order)}"
+
+def raw_columns(fields: Iterable[Field], order: Sequence[Order]) -> str:
+    """The columns that `fields` are made of and `order` sorts by, as they are."""
+    names = dict.fromkeys([*(field.column.name for field in fields), *(each.field.column.name for each in order)])
+    return ", ".join([f"t.{quoted(name)}" for name in names])
 
 
 class Below:

@@ -62,9 +62,8 @@ class Resource:
     def total_order(self, sort: tuple[Order, ...]) -> tuple[Order, ...]:
         """`sort` with the tie-break, in the direction of its last column: one index, read either way, serves both."""
         is_descending = bool(sort) and sort[-1].is_descending
-        named = {order.field.column.name for order in sort}
-        rest = (Order(part, is_descending) for part in self.tie_break if part.column.name not in named)
-        return (*sort, *rest)
+        named = [order.field for order in sort]
+        return (*sort, *[Order(part, is_descending) for part in self.tie_break if part not in named])
 
 
 @dataclass(frozen=True, slots=True)

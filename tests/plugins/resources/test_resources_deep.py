@@ -50,7 +50,9 @@ class Events:
         assert faults == []
         parsed = replace(parsed, cursor=cursor)
         statement = ListStatement(self.resource)
-        sql, arguments = statement.plan(parsed, statement.choose(parsed), is_counted=is_counted)
+        sql, arguments = statement.plan(
+            parsed, statement.choose(parsed), statement.order(parsed), is_counted=is_counted
+        )
         plan = await self._connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", *arguments)
         return json.loads(plan)[0]["Plan"]
 

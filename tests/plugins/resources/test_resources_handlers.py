@@ -161,7 +161,9 @@ def test_pagination_has_all_nine_keys(body, query, pages, has_next, has_prev):
     assert (page.has_more, page.total) == (has_more, total)
     assert [page.first, page.last] == (ends or [(), ()])
     assert page.is_empty is (rows == [])
-    told = json.loads(list_body(page.rows, Pagination(query.page, query.limit, page.total, has_next, has_prev, "x-_")))
+    told = json.loads(
+        list_body(page.rows, Pagination(query.page, query.limit, page.total, pages, has_next, has_prev, "x-_"))
+    )
     assert told["data"] == rows
     assert told["pagination"] == {
         "page": query.page,
@@ -177,6 +179,8 @@ def test_pagination_has_all_nine_keys(body, query, pages, has_next, has_prev):
 
 
 def test_what_is_not_known_is_null():
-    told = json.loads(list_body(b"[]", Pagination(None, 10, None, has_next=True, has_prev=False, is_estimate=True)))
+    told = json.loads(
+        list_body(b"[]", Pagination(None, 10, None, None, has_next=True, has_prev=False, is_estimate=True))
+    )
     assert [told["pagination"][name] for name in ("page", "total", "totalPages")] == [None, None, None]
     assert told["pagination"]["totalIsEstimate"] is True

@@ -15,7 +15,7 @@ def plan(query, resource):
     parsed = parse_list(query, resource, faults, ())
     assert faults == []
     statement = ListStatement(resource)
-    return statement.plan(parsed, statement.choose(parsed), is_counted=True)
+    return statement.plan(parsed, statement.choose(parsed), statement.order(parsed), is_counted=True)
 
 
 def test_same_shape_is_the_same_text_whatever_the_values_and_their_order(items):
@@ -35,7 +35,9 @@ def test_plain_list_is_one_text_made_once(items):
     first, second = ListQuery(page=1), ListQuery(page=2, limit=5)
     chosen = statement.choose(first)
     for is_counted in (True, False):
-        planned = [statement.plan(query, chosen, is_counted=is_counted) for query in (first, second)]
+        planned = [
+            statement.plan(query, chosen, statement.order(query), is_counted=is_counted) for query in (first, second)
+        ]
         assert planned[0][0] is planned[1][0]
         assert planned[1][1] == [5, 5]
 
@@ -100,6 +102,6 @@ def test_child_is_tied_to_the_parent_by_its_key_or_by_what_the_foreign_key_refer
     )
     statement = ListStatement(pages.children[0].resource, by_id)
     query = ListQuery(limit=10)
-    sql, arguments = statement.plan(query, statement.choose(query, ["7"]), is_counted=True)
+    sql, arguments = statement.plan(query, statement.choose(query, ["7"]), statement.order(query), is_counted=True)
     assert "LIMIT $2::int + 1 OFFSET $3::bigint" in sql
     assert arguments == ["7", 10, 0]
