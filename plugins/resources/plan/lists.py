@@ -14,7 +14,7 @@ each column of the order is within a few percent of it, and quicker than one of 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from plugins.resources.parse.cursors import Cursor
 from plugins.resources.parse.query import ListQuery
@@ -33,6 +33,9 @@ from plugins.resources.plan.sql import (
     where_clause,
 )
 from plugins.resources.schema.resource import Child, Field, Order, Resource
+
+MAX_TEXTS: Final = 500
+"""SQL texts kept for one list (chosen: as many as a connection keeps statements)."""
 
 
 class Chosen(NamedTuple):
@@ -60,9 +63,8 @@ class ListStatement:
         self._shown = select_list(fields)
         self._raw = raw_columns(fields, self._order)
         """What all fields and any order are made of: what is not shown of an order is the key."""
-        whole = Chosen(self._scope, ("",) * (len(below.parent.key) if below is not None else 0))
-        plain = ListQuery(limit=resource.limit)
-        self._plain = [self._text(plain, whole, [], self._order, is_counted=each) for each in (False, True)]
+        self._texts: dict[tuple[object, ...], str] = {}
+        """By the shape of what is asked: making one takes as long as parsing a query."""
 
     def choose(self, query: ListQuery, key: Sequence[str] = ()) -> Chosen:
         """The rows that the query chooses; `key` is that of the row above."""
@@ -81,11 +83,17 @@ class ListStatement:
     ) -> tuple[str, list[Argument]]:
         """SQL and its arguments. Uncounted, the total is NULL unless the page itself says what it is."""
         arguments: list[Argument] = [*chosen.arguments, query.limit]
-        if query.cursor is None:
-            arguments.append((query.page - 1) * query.limit)
-            if not query.conditions and query.sort is None and query.fields is None:
-                return self._plain[is_counted], arguments
-        return self._text(query, chosen, arguments, order, is_counted=is_counted), arguments
+        if query.cursor is not None:
+            return self._text(query, chosen, arguments, order, is_counted=is_counted), arguments
+        arguments.append((query.page - 1) * query.limit)
+        fields = None if query.fields is None else tuple([field.name for field in query.fields])
+        shape = (chosen.conditions, None if query.sort is None else order_by(order), fields, is_counted)
+        text = self._texts.get(shape)
+        if text is None:
+            if len(self._texts) >= MAX_TEXTS:
+                self._texts.clear()
+            text = self._texts[shape] = self._text(query, chosen, arguments, order, is_counted=is_counted)
+        return text, arguments
 
     def _text(
         self, query: ListQuery, chosen: Chosen, arguments: list[Argument], order: Sequence[Order], *, is_counted: bool

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from urllib.parse import quote
+
 from plugins.resources import Settings
 from plugins.resources.parse.query import ListQuery, parse_list
 from plugins.resources.plan.items import ItemStatement
-from plugins.resources.plan.lists import Below, ListStatement
+from plugins.resources.plan.lists import MAX_TEXTS, Below, ListStatement
 from plugins.resources.schema.catalogue import Column, ForeignKey, Type
 from plugins.resources.schema.selecting import select
 
@@ -30,16 +33,34 @@ def test_fields_in_any_order_are_the_same_text(items):
     assert plan("fields=id,name", items)[0] == plan("fields=name,id", items)[0]
 
 
-def test_plain_list_is_one_text_made_once(items):
+def test_text_of_a_shape_is_made_once_and_the_texts_that_are_kept_are_bounded(items):
     statement = ListStatement(items)
-    first, second = ListQuery(page=1), ListQuery(page=2, limit=5)
-    chosen = statement.choose(first)
-    for is_counted in (True, False):
-        planned = [
-            statement.plan(query, chosen, statement.order(query), is_counted=is_counted) for query in (first, second)
-        ]
-        assert planned[0][0] is planned[1][0]
-        assert planned[1][1] == [5, 5]
+
+    def text(query):
+        parsed = parse_list(query, items, [], ())
+        return statement.plan(parsed, statement.choose(parsed), statement.order(parsed), is_counted=True)[0]
+
+    for one, other in (
+        ("", "page=2&limit=5"),
+        ("id[gt]=1&sort=-name&fields=id", "fields=id&sort=-name&id[gt]=7&page=3"),
+    ):
+        assert text(one) is text(other)
+    kept = text("")
+    assert (
+        len({text(query) for query in ("", "sort=-id", "sort=id", "fields=id", "fields=id,name", "id=1", "price=1")})
+        == 6
+    )
+    for number in range(MAX_TEXTS):
+        text(f"id[in]={number}&price[gt]=1&filter={quote(json.dumps({'or': [{'id': 1}] * (number % 50 + 1)}))}")
+        text(
+            "&".join(
+                f"{name}[{operator}]=1"
+                for place, name in enumerate(("id", "price", "weight", "page"))
+                for operator in ["eq", "ne", "gt", "lt", "gte"][: number // 5**place % 5]
+            )
+        )
+    assert len(statement._texts) <= MAX_TEXTS
+    assert text("") == kept
 
 
 def test_no_value_is_part_of_the_text(items):
