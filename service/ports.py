@@ -219,6 +219,10 @@ class Database(Protocol):
     async def fetch(self, sql: str, *args: object) -> Sequence[Mapping[str, object]]:
         """Rows as mappings of column name to value. Limited by the read timeout."""
 
+    async def count(self, sql: str, *args: object) -> int | None:
+        """The number in the only column of the only row. Limited by a timeout for counting, shorter than others; None
+        where it took longer."""
+
     def transaction(self) -> AbstractAsyncContextManager[Transaction]:
         """A transaction with the write timeout; lock conflicts (40001, 40P01) become 409."""
 

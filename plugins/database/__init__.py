@@ -66,7 +66,7 @@ class Timeouts(PluginSettings):
     """One statement of a transaction that writes."""
 
     count: Duration = Duration("1s")
-    """Counting the rows of a list in a statement of its own; nothing does yet: a list and its count are one `read`."""
+    """Counting all rows of a list, where a client asks for that; when it is over, the answer has an estimate."""
 
 
 class Settings(PluginSettings):
@@ -136,6 +136,7 @@ class Plugin:
                 idle_s=pool.idle.seconds,
                 acquire_s=pool.acquire.seconds,
                 write_s=timeouts.write.seconds,
+                count_s=timeouts.count.seconds,
                 first=first,
                 alarm=self._alarm,
                 say=self._run.say,

@@ -65,6 +65,7 @@ class Postgres:
         max_size: int,
         acquire_s: float,
         write_s: float,
+        count_s: float,
         alarm: Alarm,
         say: Callable[[str], None],
     ) -> None:
@@ -74,6 +75,8 @@ class Postgres:
         self._constraints = constraints
         self._acquire_s = acquire_s
         self._write_s = write_s
+        self._count_s = count_s
+        self._begin_count = f"BEGIN READ ONLY; SET LOCAL statement_timeout = {round(count_s * 1000)}"
         self._begin = f"BEGIN; SET LOCAL statement_timeout = {round(write_s * 1000)}"
         self._alarm = alarm
         self._say = say
@@ -88,6 +91,21 @@ class Postgres:
 
     async def fetch(self, sql: str, *args: object) -> Sequence[Mapping[str, object]]:
         return [dict(row) for row in await self._read(sql, args)]
+
+    async def count(self, sql: str, *args: object) -> int | None:
+        async def counted(lent: Lent) -> int | None:
+            """The transaction, and with it the timeout, ends before the connection goes back."""
+            await lent.execute(self._begin_count)
+            try:
+                number: int | None = await lent.fetchval(sql, *args, timeout=self._count_s + GRACE_S)
+            except asyncpg.QueryCanceledError:
+                number = None
+            await lent.execute("ROLLBACK")
+            return number
+
+        connection, number = await self._on_live_connection(sql, counted)
+        await self._give_back(connection)
+        return number
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
@@ -314,6 +332,7 @@ async def open_database(
     idle_s: float,
     acquire_s: float,
     write_s: float,
+    count_s: float,
     first: asyncpg.Connection,
     alarm: Alarm,
     say: Callable[[str], None],
@@ -350,6 +369,7 @@ async def open_database(
             max_size=max_size,
             acquire_s=acquire_s,
             write_s=write_s,
+            count_s=count_s,
             alarm=alarm,
             say=say,
         )

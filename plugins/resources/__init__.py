@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from plugins.resources.routes import declare
+from plugins.resources.routes import Means, declare
 from plugins.resources.schema.catalogue import CATALOGUE, read_catalogue
 from plugins.resources.schema.naming import encoded
 from plugins.resources.schema.selecting import Selection, select
@@ -72,7 +72,8 @@ class Plugin:
         top = encoded(self._settings.path)
         shapes = Shapes(self._run.clock.monotonic)
         ports.need(SERVING).answer(self._question, shapes.told)
-        self._routes = tuple(declare(selection.resources, database, shapes, top=top, prefix=self._prefix))
+        means = Means(database, self._run.clock, shapes)
+        self._routes = tuple(declare(selection.resources, means, top=top, prefix=self._prefix))
         yield
 
     @hookimpl

@@ -3,18 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
+
+import orjson
 
 from plugins.resources.parse.faults import Fault
-from plugins.resources.parse.query import ListQuery
 from plugins.resources.schema.resource import Resource
 from service.api import Detail, InvalidRequest
 
-LIST_BODY: Final = (
-    b',"pagination":{"page":%d,"limit":%d,"total":%d,"totalPages":%d,"hasNext":%b,"hasPrev":%b,'
-    b'"nextCursor":null,"prevCursor":null,"totalIsEstimate":false}}'
+WORDS: Final = {True: "true", False: "false"}
+
+PAGINATION: Final = (
+    ',"pagination":{"page":%s,"limit":%d,"total":%s,"totalPages":%s,"hasNext":%s,"hasPrev":%s,'
+    '"nextCursor":%s,"prevCursor":%s,"totalIsEstimate":%s}}'
 )
 """What follows the rows of a page."""
+
+
+class Page(NamedTuple):
+    """What PostgreSQL gave for a list."""
+
+    rows: memoryview
+    """A JSON list."""
+    has_more: bool
+    total: int | None
+    first: Sequence[str | None]
+    """The values of the total order in the first row, as text; in a list without cursors there are none."""
+    last: Sequence[str | None]
+
+    @property
+    def is_empty(self) -> bool:
+        return len(self.rows) == len(b"[]")
+
+
+class Pagination(NamedTuple):
+    """What a list says beside its rows; None is not known, or not there."""
+
+    page: int | None
+    limit: int
+    total: int | None
+    pages: int | None
+    has_next: bool
+    has_prev: bool
+    next_cursor: str | None = None
+    prev_cursor: str | None = None
+    is_estimate: bool = False
 
 
 def description(resource: Resource, root: str) -> dict[str, object]:
@@ -39,20 +72,29 @@ def description(resource: Resource, root: str) -> dict[str, object]:
     }
 
 
-def list_body(page: bytes, query: ListQuery) -> bytes:
-    """The answer to a list, of `[rows, has more, total]` as PostgreSQL prints it; the rows are copied once."""
-    at_total = page.rindex(b", ")
-    at_more = page.rindex(b", ", 0, at_total)
-    total = int(page[at_total + 2 : -1])
-    tail = LIST_BODY % (
-        query.page,
-        query.limit,
-        total,
-        -(-total // query.limit),
-        page[at_more + 2 : at_total],
-        b"true" if query.page > 1 else b"false",
+def read_page(body: bytes) -> Page:
+    """The parts of `[rows, facts]` as PostgreSQL prints it: the last line break stands before the facts."""
+    at = body.rindex(b"\n")
+    has_more, total, *ends = orjson.loads(body[at:-1])
+    first, last = ends or ((), ())
+    return Page(memoryview(body)[1 : at - 2], has_more, total, first, last)
+
+
+def list_body(rows: bytes | memoryview, pagination: Pagination) -> bytes:
+    """The answer to a list; the rows are copied once. A cursor has no character that JSON would escape."""
+    page, limit, total, pages, has_next, has_prev, following, preceding, is_estimate = pagination
+    tail = PAGINATION % (
+        "null" if page is None else page,
+        limit,
+        "null" if total is None else total,
+        "null" if pages is None else pages,
+        WORDS[has_next],
+        WORDS[has_prev],
+        "null" if following is None else f'"{following}"',
+        "null" if preceding is None else f'"{preceding}"',
+        WORDS[is_estimate],
     )
-    return b"".join((b'{"data":', memoryview(page)[1:at_more], tail))
+    return b"".join((b'{"data":', rows, tail.encode("ascii")))
 
 
 def refusal(faults: Sequence[Fault]) -> InvalidRequest:

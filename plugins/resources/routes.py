@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from plugins.resources.handlers.index import IndexHandler
 from plugins.resources.handlers.reading import ItemHandler, ListHandler
 from plugins.resources.plan.lists import Below
 from plugins.resources.schema.resource import Resource
 from plugins.resources.shapes import Shapes
-from service.api import Database, Route
+from service.api import Clock, Database, Route
 
 
-def declare(
-    resources: Sequence[Resource], database: Database, shapes: Shapes, *, top: str, prefix: str
-) -> Iterator[Route]:
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What handlers work with."""
+
+    database: Database
+    clock: Clock
+    shapes: Shapes
+
+
+def declare(resources: Sequence[Resource], means: Means, *, top: str, prefix: str) -> Iterator[Route]:
     """The routes of all resources, and of the index that lists them: below the path `top`, their names, and those of
-    what they read, with `prefix`. Lists are counted by `shapes`."""
+    what they read, with `prefix`."""
     index = IndexHandler(resources)
     name = f"{prefix or 'resources.'}index"
     yield Route("GET", top, index.list_resources, name=name, summary="List what there is.")
@@ -26,7 +34,7 @@ def declare(
         yield Route(
             "GET",
             path,
-            ListHandler(resource, database, shapes.watch(resource)).list_rows,
+            ListHandler(resource, means.database, means.clock, means.shapes.watch(resource)).list_rows,
             name=f"{name}.list",
             tags=tags,
             reads=(name,),
@@ -38,7 +46,7 @@ def declare(
         yield Route(
             "GET",
             item,
-            ItemHandler(resource, database).read_row,
+            ItemHandler(resource, means.database).read_row,
             name=f"{name}.read",
             tags=tags,
             reads=(name,),
@@ -50,8 +58,9 @@ def declare(
                 f"{item}/{child.segment}",
                 ListHandler(
                     child.resource,
-                    database,
-                    shapes.watch(child.resource, child.columns),
+                    means.database,
+                    means.clock,
+                    means.shapes.watch(child.resource, child.columns),
                     below=Below(resource, child),
                 ).list_rows,
                 name=f"{name}.{child.name}.list",

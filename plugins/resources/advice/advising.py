@@ -182,7 +182,7 @@ def _is_of(shape: Shape, resources: Mapping[str, Resource]) -> bool:
     resource = resources.get(shape.table)
     columns = {name for name, _ in shape.filters} | {name.removeprefix("-") for name in shape.order}
     operators = {operator for _, operator in shape.filters}
-    return resource is not None and columns <= resource.table.columns.keys() and operators <= OPERATORS
+    return resource is not None and columns <= resource.table.columns.keys() and operators.issubset(OPERATORS)
 
 
 # --- words

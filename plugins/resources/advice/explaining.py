@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import orjson
 
-from plugins.resources.parse.query import Filter
+from plugins.resources.parse.filters import Filter
 from plugins.resources.plan.conditions import condition_of
 from plugins.resources.plan.sql import Argument, order_by, quoted, relation, select_list, where_clause
 from plugins.resources.schema.kinds import kind_of

@@ -75,9 +75,10 @@ def _seen(row: Mapping[str, object], resources: Mapping[tuple[str, str], Resourc
 
 def shape_in(query: str, resources: Mapping[tuple[str, str], Resource]) -> Shape | None:
     """The shape of the list that the text of a statement asks for."""
-    found = _LIST.search(query)
-    if found is None:
+    lists = list(_LIST.finditer(query))
+    if not lists:
         return None
+    found = next((each for each in lists if each["order"]), lists[0])  # what is counted has no order
     resource = resources.get((_unquoted(found[1]), _unquoted(found[2])))
     if resource is None:
         return None

@@ -9,7 +9,7 @@ from aiohttp.web import Request
 
 from plugins.resources.parse.faults import Fault
 from plugins.resources.parse.query import parse_nothing
-from plugins.resources.render import LIST_BODY, description, refusal
+from plugins.resources.render import Pagination, description, list_body, refusal
 from plugins.resources.schema.resource import Resource
 from service.api import Answer
 
@@ -36,4 +36,4 @@ class IndexHandler:
         """The list below `root`, the path that was asked for; it differs only where a version may be left out."""
         rows = orjson.dumps([description(resource, root) for resource in self._resources])
         count = len(self._resources)
-        return b'{"data":%b' % rows + LIST_BODY % (1, max(count, 1), count, min(count, 1), b"false", b"false")
+        return list_body(rows, Pagination(1, max(count, 1), count, min(count, 1), has_next=False, has_prev=False))

@@ -2,45 +2,121 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from aiohttp.web import Request
 
+from plugins.resources.handlers.counting import Totals
+from plugins.resources.links import link_header
+from plugins.resources.parse.cursors import OTHER_SIDE, fingerprint, write_cursor
 from plugins.resources.parse.faults import Fault
-from plugins.resources.parse.query import ListQuery, parse_item, parse_key, parse_list
+from plugins.resources.parse.query import MAX_OFFSET_ROWS, ListQuery, parse_item, parse_key, parse_list
 from plugins.resources.plan.items import ItemStatement
 from plugins.resources.plan.lists import Below, ListStatement
-from plugins.resources.render import list_body, refusal
+from plugins.resources.render import Page, Pagination, list_body, read_page, refusal
 from plugins.resources.schema.resource import Resource
 from plugins.resources.shapes import Watch
-from service.api import Answer, Database, NotFound
+from service.api import Answer, Clock, Database, InvalidRequest, NotFound
+
+UNFIT_CURSOR: Final = Fault("cursor", "has a value that its field cannot have; begin again without it.")
 
 
 class ListHandler:
     """`GET /{resource}`, and with `below` `GET /{parent}/{id}/{child}`: a page of rows."""
 
-    def __init__(self, resource: Resource, database: Database, watch: Watch, *, below: Below | None = None) -> None:
+    def __init__(
+        self, resource: Resource, database: Database, clock: Clock, watch: Watch, *, below: Below | None = None
+    ) -> None:
         self._resource = resource
         self._watch = watch
         self._parent = below.parent if below is not None else None
         self._fetch_json = database.fetch_json
         self._statement = ListStatement(resource, below)
+        self._totals = Totals(self._statement.source, database, clock)
         self._plain = ListQuery(limit=resource.limit)
+        self._scope = (resource.name,) if below is None else (below.parent.name, below.child.name)
+        self._plain_bound = fingerprint(self._scope, self._statement.order(self._plain), ())
 
     async def list_rows(self, request: Request) -> Answer:
         faults: list[Fault] = []
         key = parse_key(request.match_info["id"], self._parent, faults) if self._parent is not None else ()
         text = request.rel_url.raw_query_string
-        query = parse_list(text, self._resource, faults) if text else self._plain
+        query = parse_list(text, self._resource, faults, (*self._scope, *key)) if text else self._plain
         if faults:
             raise refusal(faults)
-        sql, arguments = self._statement.plan(query, key)
+        chosen, order = self._statement.choose(query, key), self._statement.order(query)
+        is_counted = query.count == "auto" and not self._totals.is_known_large(chosen)
+        sql, arguments = self._statement.plan(query, chosen, order, is_counted=is_counted)
         began_s = self._watch.now_s()
         try:
-            page = await self._fetch_json(sql, *arguments)
+            body = await self._fetch_json(sql, *arguments)
+        except InvalidRequest:
+            if query.cursor is None:
+                raise
+            raise refusal([UNFIT_CURSOR]) from None
         finally:  # what takes too long is what advice is most wanted for
             self._watch.note(query, began_s)
-        if page is None:
+        if body is None:
             raise NotFound(f"There is no such row in {(self._parent or self._resource).name}.")
-        return Answer(200, list_body(page, query))
+        page = read_page(body)
+        total, is_estimate = page.total, False
+        if query.count == "none":
+            total = None
+        elif total is None:
+            total, is_estimate = await self._totals.find(chosen, query.count)
+        bound_to = ""
+        if page.first and (page.has_more or query.page > 1 or query.cursor is not None):
+            is_plain = not key and not query.conditions and query.sort is None
+            bound_to = self._plain_bound if is_plain else fingerprint((*self._scope, *key), order, query.conditions)
+        pagination = _paginate(query, page, total, is_estimate=is_estimate, bound_to=bound_to)
+        answer = Answer(200, list_body(page.rows, pagination))
+        links = link_header(text, _places(pagination))
+        if links:
+            answer.add("Link", links)
+        return answer
+
+
+def _paginate(query: ListQuery, page: Page, total: int | None, *, is_estimate: bool, bound_to: str) -> Pagination:
+    """What a list says beside its rows; without `bound_to`, the fingerprint of its cursors, it has none.
+
+    Backward the row more is one before the page, and what the cursor stands at comes after it.
+    """
+    cursor, limit = query.cursor, query.limit
+    if cursor is None:
+        number, has_next, has_prev = query.page, page.has_more, query.page > 1
+    elif cursor.is_backward:
+        number, has_next, has_prev = None, True, page.has_more
+    else:
+        number, has_next, has_prev = None, page.has_more, True
+    if is_estimate and total is not None and page.has_more:
+        total = max(total, query.page * limit + 1)
+    following, preceding = None, None
+    if bound_to and not page.is_empty:
+        following = write_cursor(">", bound_to, page.last) if has_next else None
+        preceding = write_cursor("<", bound_to, page.first) if has_prev else None
+    elif cursor is not None:  # an end, from where all is on the other side
+        back = write_cursor(OTHER_SIDE[cursor.direction], bound_to, cursor.values)
+        following, preceding = (back, None) if cursor.is_backward else (None, back)
+    pages = None if total is None else -(-total // limit)
+    return Pagination(number, limit, total, pages, has_next, has_prev, following, preceding, is_estimate)
+
+
+def _places(pagination: Pagination) -> dict[str, str]:
+    """Where the other pages are, by relation: by page as far as pages go, else by cursor."""
+    page, limit = pagination.page, pagination.limit
+    places = {"first": "page=1"}
+    if page is not None and pagination.has_prev:
+        places["prev"] = f"page={page - 1}"
+    elif pagination.prev_cursor is not None:
+        places["prev"] = f"cursor={pagination.prev_cursor}"
+    if page is not None and pagination.has_next and page * limit <= MAX_OFFSET_ROWS:
+        places["next"] = f"page={page + 1}"
+    elif pagination.next_cursor is not None:
+        places["next"] = f"cursor={pagination.next_cursor}"
+    pages = pagination.pages
+    if pages and not pagination.is_estimate and (pages - 1) * limit <= MAX_OFFSET_ROWS:
+        places["last"] = f"page={pages}"
+    return places
 
 
 class ItemHandler:

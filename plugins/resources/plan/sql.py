@@ -23,6 +23,12 @@ def relation(table: Table) -> str:
     return f"{quoted(table.schema)}.{quoted(table.name)}"
 
 
+def compared(column: Column, alias: str = "t") -> str:
+    """The column where it is compared with a value: to the operators of enums, a domain over an enum is none."""
+    name, type_ = f"{alias}.{quoted(column.name)}", column.type
+    return name if type_.labels is None else f"{name}::{quoted(type_.schema)}.{quoted(type_.name)}"
+
+
 def cast_value(number: int, type_: Type) -> str:
     """An argument that is text, as a value of the type."""
     return f"${number}::text::{quoted(type_.schema)}.{quoted(type_.name)}"
@@ -44,7 +50,7 @@ def order_by(order: Sequence[Order]) -> str:
 def key_conditions(resource: Resource, alias: str) -> list[str]:
     """The conditions that select one row; the key's values are bound from `$1` on."""
     columns = [part.column for part in resource.key]
-    return [f"{alias}.{quoted(column.name)} = {cast_value(at, column.type)}" for at, column in enumerate(columns, 1)]
+    return [f"{compared(column, alias)} = {cast_value(at, column.type)}" for at, column in enumerate(columns, 1)]
 
 
 def select_list(fields: Iterable[Field]) -> str:

@@ -1,11 +1,12 @@
 """Kinds of columns: how a value is read from text before it reaches SQL, and what may be asked of it.
 
-    integer    eq ne gt gte lt lte in nin null                                   range of the type
+    integer    eq ne gt gte lt lte in nin between null                           range of the type
     number     the same                                                          numeric, float4, float8; no NaN
-    text       the same, and contains startswith endswith                        text, varchar, char, citext, name
+    text       the same, and like ilike contains startswith endswith             text, varchar, char, citext, name
     boolean    eq ne in nin null                                                 true, false
     uuid, date, time, timestamp, enum, address   as integer                      timestamps: RFC 3339, UTC unless said
-    json, binary, array, other                   null                            shown, and not compared
+    array      has overlaps null, where its elements are of a kind above         compared by its elements
+    json, binary, other                          null                            shown, and not compared
 
 A parser gives the text that PostgreSQL reads as this very value, or raises `Unfit`: whatever passes here is not
 refused there.
@@ -28,11 +29,12 @@ from plugins.resources.schema.catalogue import Type
 from service.api import listed
 
 SAME: Final = ("eq", "ne", "in", "nin", "null")
-ORDERED: Final = ("eq", "ne", "gt", "gte", "lt", "lte", "in", "nin", "null")
-TEXTUAL: Final = (*ORDERED, "contains", "startswith", "endswith")
+ORDERED: Final = ("eq", "ne", "gt", "gte", "lt", "lte", "in", "nin", "between", "null")
+TEXTUAL: Final = (*ORDERED, "like", "ilike", "contains", "startswith", "endswith")
+LISTED: Final = ("has", "overlaps", "null")
 OPAQUE: Final = ("null",)
 
-OPERATORS: Final = frozenset(TEXTUAL)
+OPERATORS: Final = (*TEXTUAL, "has", "overlaps")
 
 MAX_NUMBER_CHARS: Final = 400
 """Digits of a numeric value in a request (chosen; PostgreSQL takes 131,072 before the point)."""
@@ -57,8 +59,8 @@ class Kind:
 
     @property
     def is_comparable(self) -> bool:
-        """True where a value can be given in a request, in a filter or as a key."""
-        return self.operators is not OPAQUE
+        """True where a whole value can be given in a request, in a filter or as a key."""
+        return "eq" in self.operators
 
 
 _INTEGER: Final = re.compile(r"-?[0-9]+")
@@ -206,6 +208,9 @@ KINDS: Final[Mapping[str, Kind]] = {
 }
 """By `pg_type.typname`, for types of pg_catalog."""
 
+VECTORS: Final = frozenset({"int2vector", "oidvector"})
+"""Arrays in name only: PostgreSQL has no `@>` for them."""
+
 
 def kind_of(type_: Type) -> Kind:
     """The kind of a column of this type; `other` where the type is not known here."""
@@ -213,7 +218,8 @@ def kind_of(type_: Type) -> Kind:
         return Kind("enum", ORDERED, _one_of(type_.labels))
     if type_.is_array:
         element = kind_of(type_.element) if type_.element is not None else OTHER
-        return Kind("array", OPAQUE, _refuse, is_sortable=False, element=element)
+        operators = LISTED if element.is_comparable and type_.name not in VECTORS else OPAQUE
+        return Kind("array", operators, _refuse, is_sortable=False, element=element)
     if type_.name == "citext":
         return TEXT
     return KINDS.get(type_.name, OTHER) if type_.schema == "pg_catalog" else OTHER

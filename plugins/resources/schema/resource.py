@@ -50,12 +50,20 @@ class Resource:
     max_limit: int = 100
     children: tuple[Child, ...] = field(default=())
 
+    @property
+    def cursorless(self) -> str:
+        """Why its lists have no cursors, as it goes on after `since`; empty where they have."""
+        if not self.key:
+            return "it has no key"
+        if any(self.fields.get(part.name) is not part for part in self.key):
+            return "its key is hidden"
+        return "" if all(part.kind.is_sortable for part in self.key) else "its key is of a type that has no order"
+
     def total_order(self, sort: tuple[Order, ...]) -> tuple[Order, ...]:
         """`sort` with the tie-break, in the direction of its last column: one index, read either way, serves both."""
         is_descending = bool(sort) and sort[-1].is_descending
-        named = {order.field.column.name for order in sort}
-        rest = (Order(part, is_descending) for part in self.tie_break if part.column.name not in named)
-        return (*sort, *rest)
+        named = [order.field for order in sort]
+        return (*sort, *[Order(part, is_descending) for part in self.tie_break if part not in named])
 
 
 @dataclass(frozen=True, slots=True)

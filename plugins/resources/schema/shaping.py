@@ -44,22 +44,23 @@ def shape(table: Table, options: TableSettings, findings: Findings, *, is_named:
             f"{findings.header(table.name)}."
         )
         return None
-    has_items = bool(key) and _fits_url(key, visible)
-    if not has_items:
-        reason = f"its key {listed([part.column.name for part in key])} is hidden or of a type that no URL can hold"
-        findings.say(f"{table.name} is served as a list without items, since {reason if key else 'it has no key'}.")
-    return Resource(
+    resource = Resource(
         name=table.name,
         path=quote(path, safe=SEGMENT_CHARS),
         table=table,
         fields=fields,
         key=key,
-        has_items=has_items,
+        has_items=bool(key) and _fits_url(key, visible),
         tie_break=key or tuple(field for field in fields.values() if field.kind.is_sortable),
         sort=sort,
         limit=limit,
         max_limit=options.max_limit,
     )
+    if not resource.has_items:
+        without = "without items and cursors" if resource.cursorless else "without items"
+        reason = f"its key {listed([part.column.name for part in key])} is hidden or of a type that no URL can hold"
+        findings.say(f"{table.name} is served as a list {without}, since {reason if key else 'it has no key'}.")
+    return resource
 
 
 def _visible(table: Table, options: TableSettings, findings: Findings, *, may_lack: bool) -> list[str]:

@@ -53,6 +53,7 @@ ITEMS = table(
     column("code", "uuid"),
     column("meta", "jsonb"),
     column("tags", "text[]"),
+    column("scores", "int4[]"),
     column("page", "int4"),
     column("password"),
 )

@@ -36,7 +36,7 @@ async def test_what_is_left_out_is_said_with_the_way_out(serve, awkward_sql):
     for name in ("view happy", "materialised view totals", "table keyless", "table nothing"):
         assert f"{name} has no key and is not served; name the columns that identify a row" in said
     assert "table vault is not served, since none of its columns may be shown" in said
-    assert "sessions is served as a list without items, since its key token is hidden" in said
+    assert "sessions is served as a list without items and cursors, since its key token is hidden" in said
     assert "blobs is served as a list without items" in said
     assert "/addresses/{id}/shipments.by-fromAddressId, /addresses/{id}/shipments.by-toAddressId" in said
     assert "events_2026" not in said
@@ -161,7 +161,7 @@ async def test_table_without_a_key_that_is_named_is_a_list_in_a_total_order(serv
     api = await serve(awkward_sql, tables=["keyless"])
     assert [(row["a"], row["b"]) for row in await api.rows("keyless")] == [(1, "x"), (1, "y"), (2, "x")]
     assert (await api.get("keyless/1"))[0] == 404
-    assert "keyless is served as a list without items, since it has no key." in api.said
+    assert "keyless is served as a list without items and cursors, since it has no key." in api.said
 
 
 async def test_path_of_a_table_is_its_name_percent_encoded_or_what_the_settings_say(serve, awkward_sql):

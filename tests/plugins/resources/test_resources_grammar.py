@@ -8,24 +8,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plugins.resources.parse.query import MAX_IN_VALUES, ListQuery, parse_item, parse_list, split_list
+from plugins.resources.parse.filters import MAX_VALUES
+from plugins.resources.parse.query import ListQuery, parse_item, parse_list
+from plugins.resources.parse.texts import split_list
 
 
 def understood(query, resource) -> ListQuery:
     faults = []
-    parsed = parse_list(query, resource, faults)
+    parsed = parse_list(query, resource, faults, ())
     assert faults == []
     return parsed
 
 
 def blamed(query, resource) -> list[tuple[str, str]]:
     faults = []
-    parse_list(query, resource, faults)
+    parse_list(query, resource, faults, ())
     return [(fault.field, fault.message) for fault in faults]
 
 
 def conditions(query, resource) -> list[tuple[str, str, object]]:
-    return [(each.field.name, each.operator, each.value) for each in understood(query, resource).filters]
+    return [(each.field.name, each.operator, each.value) for each in understood(query, resource).conditions]
 
 
 def test_nothing_asked_is_the_first_page(items):
@@ -51,7 +53,7 @@ def test_bare_field_is_equality(items):
 
 def test_bare_reserved_word_is_never_a_column(items):
     query = understood("page=5&page[eq]=7", items)
-    assert (query.page, [(each.field.name, each.value) for each in query.filters]) == (5, [("page", "7")])
+    assert (query.page, [(each.field.name, each.value) for each in query.conditions]) == (5, [("page", "7")])
 
 
 def test_sort_and_fields_are_lists(items):
@@ -72,6 +74,30 @@ def test_total_order_ends_with_the_key_in_the_direction_of_the_sort(items):
     assert order("sort=-id,name") == [("id", True), ("name", False)]
 
 
+def test_page_reaches_the_last_offset_that_is_taken(items):
+    assert understood("page=10001", items).page == 10_001
+    assert understood("page=1001&limit=100", items).page == 1_001
+
+
+def test_total_is_found_out_as_asked_and_of_a_cursor_list_only_when_asked(items):
+    asked = [understood(f"count={each}", items).count for each in ("auto", "exact", "estimated", "none")]
+    assert asked == ["auto", "exact", "estimated", "none"]
+    assert understood("", items).count == "auto"
+
+
+def test_patterns_keep_their_wildcards_and_other_matches_have_none(items):
+    assert conditions(r"name[like]=a%25_\%25", items) == [("name", "like", "a%_\\%")]
+    assert conditions("name[ilike]=" + "%25" * 10, items) == [("name", "ilike", "%" * 10)]
+    assert conditions("name[like]=" + "%5C%25" * 100, items) == [("name", "like", "\\%" * 100)]
+    assert conditions("name[contains]=" + "%25" * 2000, items) == [("name", "contains", "%" * 2000)]
+
+
+def test_arrays_are_asked_by_the_kind_of_their_elements(items):
+    assert conditions("scores[has]=007", items) == [("scores", "has", "7")]
+    assert conditions(r"tags[has]=a\,b", items) == [("tags", "has", r"a\,b")]
+    assert conditions(r"tags[overlaps]=a\,b,c", items) == [("tags", "overlaps", ("a,b", "c"))]
+
+
 def test_limit_is_lowered_to_the_largest(items):
     assert [understood(f"limit={n}", items).limit for n in (1, 100, 101, 10**100)] == [1, 100, 100, 100]
 
@@ -81,6 +107,8 @@ POSITIVE = "must be a whole number from 1."
 UTF8 = "must be percent-encoded UTF-8."
 NUL = "must not contain a NUL character."
 TWICE = "is given more than once."
+BACKSLASH = "must not end with a backslash that escapes nothing; write two for a backslash."
+FAR = "begins after more than 100,000 rows; go on by cursor, from a page before it."
 
 HOSTILE = [
     # names
@@ -100,22 +128,20 @@ HOSTILE = [
     ("n%D0%B0me=1", "nаme", "is neither a field nor a parameter; did you mean name?"),  # noqa: RUF001
     ("__proto__=1", "__proto__", "is neither a field nor a parameter."),
     ("limt=5", "limt", "is neither a field nor a parameter; did you mean limit?"),
-    ("cursor=x", "cursor", "is reserved and means nothing yet."),
-    ("count=exact", "count", "is reserved and means nothing yet."),
-    ("filter={}", "filter", "is reserved and means nothing yet."),
+    ("curser=x", "curser", "is neither a field nor a parameter; did you mean cursor?"),
     ("x" * 200 + "=1", "x" * 100 + "...", "is neither a field nor a parameter."),
     # operators
-    ("price[foo]=1", "price[foo]", "has no operator foo; it takes eq, ne, gt, gte, lt, lte, in, nin, null."),
-    ("price[]=1", "price[]", "has no operator ; it takes eq, ne, gt, gte, lt, lte, in, nin, null."),
-    ("price[EQ]=1", "price[EQ]", "has no operator EQ; it takes eq, ne, gt, gte, lt, lte, in, nin, null."),
+    ("price[foo]=1", "price[foo]", "has no operator foo; it takes eq, ne, gt, gte, lt, lte, in, nin, between, null."),
+    ("price[]=1", "price[]", "has no operator ; it takes eq, ne, gt, gte, lt, lte, in, nin, between, null."),
+    ("price[EQ]=1", "price[EQ]", "has no operator EQ; it takes eq, ne, gt, gte, lt, lte, in, nin, between, null."),
     ("price[gt", "price[gt", "is neither a field nor a parameter; did you mean price?"),
     ("price[gt][lt]=1", "price[gt][lt]", "names price[gt], which is no field; did you mean price?"),
     ("[eq]=1", "[eq]", "names an empty name, which is no field."),
     ("price[contains]=1", "price[contains]",
-     "is of kind number and has no operator contains; it takes eq, ne, gt, gte, lt, lte, in, nin, null."),
+     "is of kind number and has no operator contains; it takes eq, ne, gt, gte, lt, lte, in, nin, between, null."),
     ("isNew[gt]=true", "isNew[gt]", "is of kind boolean and has no operator gt; it takes eq, ne, in, nin, null."),
     ("meta=1", "meta", "is of kind json and has no operator eq; it takes null."),
-    ("tags[in]=1", "tags[in]", "is of kind array and has no operator in; it takes null."),
+    ("tags[in]=1", "tags[in]", "is of kind array and has no operator in; it takes has, overlaps, null."),
     # values
     ("id=abc", "id", INTEGER),
     ("id=", "id", INTEGER),
@@ -132,7 +158,7 @@ HOSTILE = [
     ("id[in]=1,x", "id[in]", INTEGER),
     ("id[null]=1", "id[null]", "must be true or false."),
     ("name[null]=", "name[null]", "must be true or false."),
-    ("name[in]=" + "," * MAX_IN_VALUES, "name[in]", "must have at most 1000 values."),
+    ("name[in]=" + "," * MAX_VALUES, "name[in]", "must have at most 1000 values."),
     ("price=NaN", "price", "must be a number."),
     ("price=1e5000", "price", "must be a number."),
     ("weight=1e999", "weight", "is out of range for a floating-point number of 8 bytes."),
@@ -148,6 +174,27 @@ HOSTILE = [
     ("name=%ED%A0%80", "name", UTF8),
     ("name=%C0%80", "name", UTF8),
     ("name=%F5%80%80%80", "name", UTF8),
+    ("price[between]=1", "price[between]", "must be two values, the least and the greatest."),
+    ("price[between]=1,2,3", "price[between]", "must be two values, the least and the greatest."),
+    ("price[between]=1,x", "price[between]", "must be a number."),
+    ("isNew[between]=true,true", "isNew[between]",
+     "is of kind boolean and has no operator between; it takes eq, ne, in, nin, null."),
+    ("price[like]=1%25", "price[like]",
+     "is of kind number and has no operator like; it takes eq, ne, gt, gte, lt, lte, in, nin, between, null."),
+    ("name[like]=a%5C", "name[like]", BACKSLASH),
+    ("name[ilike]=%5C%5C%5C", "name[ilike]", BACKSLASH),
+    ("name[like]=" + "%25" * 11, "name[like]", "must have at most 10 wildcards %."),
+    ("name[ilike]=" + "a%25" * 11, "name[ilike]", "must have at most 10 wildcards %."),
+    ("name[like]=%5C%5C%25" + "%25" * 10, "name[like]", "must have at most 10 wildcards %."),
+    ("name[like]=" + "_" * 201, "name[like]", "must have at most 200 characters."),
+    ("name[has]=a", "name[has]",
+     "is of kind text and has no operator has; it takes eq, ne, gt, gte, lt, lte, in, nin, between, null, like, ilike, "
+     "contains, startswith, endswith."),
+    ("tags=a", "tags", "is of kind array and has no operator eq; it takes has, overlaps, null."),
+    ("scores[has]=x", "scores[has]", INTEGER),
+    ("scores[has]=1,2", "scores[has]", INTEGER),
+    ("scores[overlaps]=1,x", "scores[overlaps]", INTEGER),
+    ("tags[overlaps]=" + "," * MAX_VALUES, "tags[overlaps]", "must have at most 1000 values."),
     # repetition
     ("name=1&name=2", "name", TWICE),
     ("name=1&n%61me=1", "name", TWICE),
@@ -162,6 +209,7 @@ HOSTILE = [
     ("sort=id,-id", "sort", "names id twice."),
     ("sort=meta", "sort", "names meta, which has no order."),
     ("sort=password", "sort", "names password, which is no field."),
+    ("sort=" + ",".join("abcdefghijk"), "sort", "names more than 10 fields."),
     ("sort=id;select", "sort", "names id;select, which is no field."),
     ("fields=", "fields", "names an empty name, which is no field."),
     ("fields=id,id", "fields", "names id twice."),
@@ -175,13 +223,19 @@ HOSTILE = [
     ("page=", "page", POSITIVE),
     ("page=1e3", "page", POSITIVE),
     ("page=%EF%BC%91", "page", POSITIVE),
-    ("page=9223372036854775807", "page", "is too large."),
-    ("page=" + "9" * 5000, "page", "is too large."),
+    ("page=9223372036854775807", "page", FAR),
+    ("page=10002", "page", FAR),
+    ("page=1002&limit=100", "page", FAR),
+    ("page=" + "9" * 5000, "page", FAR),
     ("limit=0", "limit", POSITIVE),
     ("limit=00", "limit", POSITIVE),
     ("limit=-5", "limit", POSITIVE),
     ("limit=ten", "limit", POSITIVE),
     ("limit=10%20", "limit", POSITIVE),
+    # count
+    ("count=", "count", "must be one of auto, exact, estimated and none."),
+    ("count=EXACT", "count", "must be one of auto, exact, estimated and none."),
+    ("count=1", "count", "must be one of auto, exact, estimated and none."),
     # size
     ("&".join(f"a{n}=1" for n in range(101)), "query", "has more than 100 parameters."),
 ]  # fmt: skip
@@ -245,14 +299,14 @@ def test_list_of_any_texts_comes_back_from_its_escaped_form(parts):
 
 @given(query=st.text(alphabet=st.characters(max_codepoint=127), max_size=200) | st.binary().map(quote))
 def test_no_query_string_breaks_the_reading(items, query):
-    parse_list(query, items, [])
+    parse_list(query, items, [], ())
 
 
 @given(value=st.text())
 def test_any_text_survives_percent_encoding(items, value):
     faults = []
-    parsed = parse_list(f"name={quote(value)}", items, faults)
+    parsed = parse_list(f"name={quote(value)}", items, faults, ())
     if "\0" in value:
         assert [fault.field for fault in faults] == ["name"]
     else:
-        assert (faults, parsed.filters[0].value) == ([], value)
+        assert (faults, parsed.conditions[0].value) == ([], value)
