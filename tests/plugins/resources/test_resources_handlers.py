@@ -12,6 +12,7 @@ from plugins.resources.handlers.reading import ItemHandler, ListHandler
 from plugins.resources.parse.query import ListQuery
 from plugins.resources.plan.lists import Chosen
 from plugins.resources.render import Pagination, list_body, read_page
+from plugins.resources.shapes import Shapes
 from service.errors import InvalidRequest, NotFound
 from service.testing.clock import FakeClock
 
@@ -45,6 +46,10 @@ class Database:
 LIST, COUNT, EXPLAIN = "SELECT json_build_array", "SELECT count", "EXPLAIN FORMAT"
 
 
+def lists(resource, database, clock):
+    return ListHandler(resource, database, clock, Shapes(clock.monotonic).watch(resource))
+
+
 async def get(handler, path):
     return await handler.list_rows(make_mocked_request("GET", path))
 
@@ -55,7 +60,7 @@ async def pagination(handler, path):
 
 async def test_list_is_one_statement_and_its_rows_are_not_looked_at(items):
     database = Database(b'[[{"any":\nthing}, not json], \n[true, 45, ["4"], ["9"]]]')
-    answer = await get(ListHandler(items, database, FakeClock()), "/items?page=2&limit=20&id[gt]=3")
+    answer = await get(lists(items, database, FakeClock()), "/items?page=2&limit=20&id[gt]=3")
     assert [arguments for _, arguments in database.asked] == [("3", 20, 20)]
     assert answer.status == 200
     assert answer.body.startswith(b'{"data":[{"any":\nthing}, not json],"pagination":{"page":2,"limit":20,"total":45,')
@@ -77,7 +82,7 @@ async def test_nothing_found_is_not_found(items):
 
 async def test_what_cannot_be_understood_asks_nothing_of_the_database(items):
     database = Database(b"")
-    handler = ListHandler(items, database, FakeClock())
+    handler = lists(items, database, FakeClock())
     with pytest.raises(InvalidRequest) as refused:
         await get(handler, "/items?price=x&nope=1")
     assert database.asked == []
@@ -89,7 +94,7 @@ async def test_what_cannot_be_understood_asks_nothing_of_the_database(items):
 
 async def test_large_list_is_estimated_once_and_then_not_counted_for_a_while(items):
     clock, database = FakeClock(), Database(b'[[1], \n[true, null, ["4"], ["9"]]]', estimate=70_000)
-    handler = ListHandler(items, database, clock)
+    handler = lists(items, database, clock)
     for verbs in ([LIST, EXPLAIN], [LIST]):
         facts = await pagination(handler, "/items")
         assert (facts["total"], facts["totalPages"], facts["totalIsEstimate"]) == (70_000, 7_000, True)
@@ -107,7 +112,7 @@ async def test_large_list_is_estimated_once_and_then_not_counted_for_a_while(ite
 
 async def test_estimate_of_a_large_list_is_above_what_was_counted_and_what_was_seen(items):
     database = Database(b'[[1], \n[true, null, ["4"], ["9"]]]', estimate=3)
-    handler = ListHandler(items, database, FakeClock())
+    handler = lists(items, database, FakeClock())
     assert (await pagination(handler, "/items"))["total"] == 10_001
     assert (await pagination(handler, "/items?page=2000"))["total"] == 20_001
     facts = await pagination(handler, "/items?count=estimated&page=2")
@@ -116,7 +121,7 @@ async def test_estimate_of_a_large_list_is_above_what_was_counted_and_what_was_s
 
 async def test_exact_count_is_a_statement_of_its_own_and_the_estimate_stands_in_where_it_takes_too_long(items):
     database = Database(b'[[1], \n[true, null, ["4"], ["9"]]]', estimate=70_000, count=12_345)
-    handler = ListHandler(items, database, FakeClock())
+    handler = lists(items, database, FakeClock())
     facts = await pagination(handler, "/items?count=exact&id[gt]=3")
     assert (facts["total"], facts["totalIsEstimate"]) == (12_345, False)
     assert [arguments for _, arguments in database.asked] == [("3", 10, 0), ("3",)]
@@ -130,7 +135,7 @@ async def test_exact_count_is_a_statement_of_its_own_and_the_estimate_stands_in_
 @pytest.mark.parametrize("count", ["exact", "estimated", "none"])
 async def test_list_that_is_not_counted_by_its_statement_does_not_count_in_it(items, count):
     database = Database(b'[[1], \n[false, 1, ["4"], ["4"]]]')
-    facts = await pagination(ListHandler(items, database, FakeClock()), f"/items?count={count}")
+    facts = await pagination(lists(items, database, FakeClock()), f"/items?count={count}")
     assert "LIMIT 10001" not in database.asked[0][0]
     assert database.verbs() == [LIST]
     assert (facts["total"], facts["totalPages"]) == ((None, None) if count == "none" else (1, 1))

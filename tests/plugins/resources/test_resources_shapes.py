@@ -21,7 +21,7 @@ PARENT_ID = "3"
 
 def asked(query: str, resource: Resource) -> ListQuery:
     faults: list[Fault] = []
-    parsed = parse_list(query, resource, faults)
+    parsed = parse_list(query, resource, faults, ())
     assert faults == []
     return parsed
 
