@@ -214,6 +214,13 @@ class Database(Protocol):
     async def fetch(self, sql: str, *args: object) -> Sequence[Mapping[str, object]]:
         """Rows as mappings of column name to value. Limited by the read timeout."""
 
+    async def write(self, sql: str, *args: object) -> bytes | None:
+        """Run one statement that writes, and commit it. Returns as `fetch_json` does.
+
+        Limited by the write timeout. Tried again where another transaction got in the way (40001, 40P01), then 409;
+        never once it may have been committed: a connection that is lost meanwhile raises OutcomeUnknown.
+        """
+
     def transaction(self) -> AbstractAsyncContextManager[Transaction]:
         """A transaction with the write timeout; lock conflicts (40001, 40P01) become 409."""
 

@@ -1,10 +1,12 @@
-"""Serve tables and views as an API: lists with filters, sorts and pages, single rows, and rows along foreign keys.
+"""Serve tables and views as an API: lists with filters, sorts and pages, single rows, rows along foreign keys; writes.
 
 Table   [plugins.resources], [plugins.resources.table.NAME]
-Needs   DATABASE; the schema is read once, when the plugin is opened
+Needs   DATABASE; the schema is read once, when the plugin is opened; NOTIFY pegboard, 'reload' asks for another look
 Routes  resources.index, NAME.list, NAME.read, NAME.CHILD.list; with a path INSTANCE.index, INSTANCE.NAME.list and so on
+        where clients may write: NAME.create, NAME.update, NAME.replace, NAME.delete, NAME.options
 Raises  InvalidRequest: 400, everything wrong with a query string at once; NotFound: 404, no such row
-Source  design.md, Answers; RFC 9110 section 15.5; RFC 3986 section 2
+        InvalidBody: 422, everything wrong with a body at once; UnsupportedMediaType: 415; Conflict: 409
+Source  design.md, Answers; RFC 9110 section 15.5; RFC 3986 section 2; RFC 5789 (PATCH)
 
 At start     `schema/` reads what the database has and makes `Resource`s of what is served; `routes.py` declares them
 Per request  parse → plan → run → render:
@@ -14,17 +16,26 @@ Per request  parse → plan → run → render:
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Sequence, Set
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final
 
+from plugins.resources.handlers.committing import Committer
+from plugins.resources.handlers.writing import WriteHandler
 from plugins.resources.routes import declare
-from plugins.resources.schema.catalogue import CATALOGUE, read_catalogue
+from plugins.resources.schema.allowing import exposure
+from plugins.resources.schema.catalogue import CATALOGUE, Action, Catalogue, read_catalogue
 from plugins.resources.schema.naming import encoded
+from plugins.resources.schema.reaching import reach_of
+from plugins.resources.schema.resource import Resource
 from plugins.resources.schema.selecting import select
 from plugins.resources.settings import Settings
-from service.api import DATABASE, SERVING, PluginError, Ports, Route, Run, hookimpl
+from service.api import CHANGES, DATABASE, SERVING, Changes, Database, PluginError, Ports, Route, Run, hookimpl
 
 __all__ = ["Plugin", "Settings"]
+
+CHANNEL: Final = "pegboard"
+"""What is listened to: `NOTIFY pegboard, 'reload'`, for migrations to end with."""
 
 
 class Plugin:
@@ -44,16 +55,45 @@ class Plugin:
         body = await database.fetch_json(CATALOGUE, self._settings.schema_)
         if body is None:
             raise PluginError("the database gave no catalogue; connect to PostgreSQL itself.")
-        selection = select(read_catalogue(body), self._settings, plugin=self._run.name)
+        catalogue = read_catalogue(body)
+        selection = select(catalogue, self._settings, plugin=self._run.name)
         for mistake in selection.mistakes:
             self._run.fault(mistake.path, mistake.message, write=mistake.write, rename=mistake.rename)
         for sentence in selection.sentences:
             self._run.say(sentence)
         for table in selection.absent:
             ports.need(SERVING).excuse(f"{self._prefix}{table}")
+        exposed = exposure(selection.resources, self._run.name) if self._run.is_reachable else None
+        if exposed is not None:
+            self._run.say(exposed)
+        served = {resource.name for resource in selection.resources}
+        changes = ports.need(CHANGES)
+
+        def writer(resource: Resource) -> WriteHandler:
+            return self._writer(resource, database, changes, catalogue=catalogue, served=served)
+
         top = encoded(self._settings.path)
-        self._routes = tuple(declare(selection.resources, database, top=top, prefix=self._prefix))
-        yield
+        self._routes = tuple(declare(selection.resources, database, top=top, prefix=self._prefix, writer=writer))
+        async with AsyncExitStack() as stack:
+            if self._run.serves:
+                await stack.enter_async_context(database.listen(CHANNEL, self._hear))
+            yield
+
+    def _writer(
+        self, resource: Resource, database: Database, changes: Changes, *, catalogue: Catalogue, served: Set[str]
+    ) -> WriteHandler:
+        """What writes to a resource, and knows which of those that are `served` differ then."""
+        reach = reach_of(catalogue, resource.table)
+
+        def reaches(action: Action, columns: Sequence[str]) -> list[str]:
+            return [f"{self._prefix}{name}" for name in reach.of(action, columns) if name in served]
+
+        committer = Committer(database, changes, self._run, name=f"{self._prefix}{resource.name}")
+        return WriteHandler(resource, database, committer, reaches=reaches)
+
+    def _hear(self, payload: str) -> None:
+        if payload == "reload":
+            self._run.request_reload(f"NOTIFY {CHANNEL}")
 
     @hookimpl
     def routes(self) -> Iterable[Route]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Protocol
@@ -85,12 +86,32 @@ class Api:
         self.client = service.client
         self.said = service.said
         self.url = url
+        self.headers: Mapping[str, str] = {}
+        """Those of the last answer to `send`."""
 
     async def get(self, path: str) -> tuple[int, Any]:
         """Status and body. `path` is below /api/v1 and goes out as it is."""
         slash = "" if path[:1] in ("", "?") else "/"
         response = await self.client.get(URL(f"/api/v1{slash}{path}", encoded=True))
         return response.status, await response.json()
+
+    async def send(
+        self, method: str, path: str, body: Any = None, *, raw: bytes | None = None, content_type: str = "application/json"
+    ) -> tuple[int, Any]:
+        """Status and body, None where there is none, of a request with `body` as JSON, or `raw` as it is."""
+        data = raw if raw is not None else None if body is None else json.dumps(body).encode()
+        headers = {"Content-Type": content_type} if data is not None else {}
+        url = URL(f"/api/v1/{path}", encoded=True)
+        async with self.client.request(method, url, data=data, headers=headers) as response:
+            self.headers = response.headers
+            text = await response.read()
+            return response.status, json.loads(text) if text else None
+
+    async def refused(self, method: str, path: str, body: Any = None, *, status: int = 422) -> list[tuple[str, str]]:
+        """Fields and messages of a write that must be refused."""
+        answered, answer = await self.send(method, path, body)
+        assert answered == status, answer
+        return [(detail["field"], detail["message"]) for detail in answer["error"]["details"]]
 
     async def rows(self, path: str) -> list[Any]:
         """The rows of a list that must be there."""
