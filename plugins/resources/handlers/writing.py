@@ -130,7 +130,7 @@ class WriteHandler:
     async def _in_api_names(self, error: ServiceError, row: Row) -> ServiceError:
         """The same refusal, told of fields; where PostgreSQL did not tell which value it is, each is tried alone."""
         names = {field.column.name: field.name for field in self._resource.fields.values()}
-        details = [Detail(names[each.field], each.message) for each in error.details if each.field in names]
+        details = [Detail(names[each.field], f"{each.message}.") for each in error.details if each.field in names]
         if not error.details and not isinstance(error, Conflict):
             details = await self._untaken(row)
             if details:

@@ -162,8 +162,9 @@ def _boolean(document: Document) -> str:
 
 
 def _binary(document: Document) -> str:
+    text = _as_text(document)
     try:
-        return f"\\x{b64decode(_as_text(document), validate=True).hex()}"
+        return f"\\x{b64decode(text, validate=True).hex()}"
     except (NotBase64, ValueError):
         raise Unfit("must be Base64") from None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Protocol
@@ -18,6 +19,8 @@ from plugins.resources.schema.catalogue import Catalogue, Column, Table, Type
 from plugins.resources.schema.resource import Resource
 from plugins.resources.schema.selecting import select
 from service.testing.service import MakeService, Service
+
+JSON = "application/json"
 
 MakeDatabase = Callable[[str], str]
 
@@ -75,14 +78,15 @@ def items() -> Resource:
 
 
 class Serve(Protocol):
-    def __call__(self, sql: str, **settings: Any) -> Awaitable[Api]:
-        """Serve a new database made by `sql`; `settings` are those of [plugins.resources]."""
+    def __call__(self, sql: str, *plugins: Any, **settings: Any) -> Awaitable[Api]:
+        """Serve a new database made by `sql`, with more `plugins`; `settings` are those of [plugins.resources]."""
 
 
 class Api:
     """A client of one service, for answers in JSON."""
 
     def __init__(self, service: Service, url: str) -> None:
+        self.service = service
         self.client = service.client
         self.said = service.said
         self.url = url
@@ -96,13 +100,20 @@ class Api:
         return response.status, await response.json()
 
     async def send(
-        self, method: str, path: str, body: Any = None, *, raw: bytes | None = None, content_type: str = "application/json"
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        raw: bytes | None = None,
+        content_type: str = JSON,
     ) -> tuple[int, Any]:
         """Status and body, None where there is none, of a request with `body` as JSON, or `raw` as it is."""
         data = raw if raw is not None else None if body is None else json.dumps(body).encode()
         headers = {"Content-Type": content_type} if data is not None else {}
         url = URL(f"/api/v1/{path}", encoded=True)
-        async with self.client.request(method, url, data=data, headers=headers) as response:
+        stream = BytesIO(data) if data is not None else None
+        async with self.client.request(method, url, data=stream, headers=headers) as response:
             self.headers = response.headers
             text = await response.read()
             return response.status, json.loads(text) if text else None
@@ -135,10 +146,10 @@ def awkward_sql() -> str:
 
 @pytest.fixture
 def serve(make_service: MakeService, make_database: MakeDatabase) -> Serve:
-    async def make(sql: str, **settings: Any) -> Api:
+    async def make(sql: str, *plugins: Any, **settings: Any) -> Api:
         url = make_database(sql)
         service = await make_service(
-            plugins=["database", "resources"],
+            plugins=["database", "resources", *plugins],
             settings={"plugins": {"database": {"url": url}, "resources": settings}},
         )
         return Api(service, url)
