@@ -43,7 +43,7 @@ WORDS: Final = frozenset({"NaN", "Infinity", "-Infinity"})
 
 _CLOCK: Final = r"(?:T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?(?:Z|\+00:00))?"
 _DISTANT: Final = re.compile(
-    rf"-?infinity|[0-9]{{5,6}}-[0-9]{{2}}-[0-9]{{2}}{_CLOCK}|[0-9]{{4,6}}-[0-9]{{2}}-[0-9]{{2}}{_CLOCK} BC"
+    rf"-?infinity|[0-9]{{5,7}}-[0-9]{{2}}-[0-9]{{2}}{_CLOCK}|[0-9]{{4,7}}-[0-9]{{2}}-[0-9]{{2}}{_CLOCK} BC"
 )
 """Moments as PostgreSQL shows them that no calendar of Python's has."""
 

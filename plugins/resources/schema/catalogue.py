@@ -113,8 +113,8 @@ def read_catalogue(body: bytes) -> Catalogue:
 CATALOGUE = """
 WITH RECURSIVE relation AS (
     SELECT c.oid, c.relname, c.relkind, c.relispartition,
-           pg_catalog.pg_relation_is_updatable(c.oid, false) AS by_itself,
-           pg_catalog.pg_relation_is_updatable(c.oid, true) AS by_trigger  -- INSTEAD OF, which views can have
+           (SELECT coalesce(bit_or(t.tgtype::int), 0) FROM pg_catalog.pg_trigger t
+            WHERE t.tgrelid = c.oid AND t.tgtype & 64 <> 0) AS instead  -- INSTEAD OF triggers, which views can have
     FROM pg_catalog.pg_class c
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname = $1::text AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
@@ -192,9 +192,9 @@ SELECT json_build_object(
                     'is_generated', a.attgenerated <> '',
                     'identity', CASE a.attidentity WHEN 'a' THEN 'always' WHEN 'd' THEN 'by default' END,
                     'is_readable', pg_catalog.has_column_privilege(r.oid, a.attnum, 'SELECT'),
-                    'is_insertable', w.is_assignable
+                    'is_insertable', (r.instead & 4 <> 0 OR pg_catalog.pg_column_is_updatable(r.oid, a.attnum, false))
                         AND pg_catalog.has_column_privilege(r.oid, a.attnum, 'INSERT'),
-                    'is_updatable', w.is_assignable
+                    'is_updatable', (r.instead & 16 <> 0 OR pg_catalog.pg_column_is_updatable(r.oid, a.attnum, false))
                         AND pg_catalog.has_column_privilege(r.oid, a.attnum, 'UPDATE'),
                     'declared', pg_catalog.format_type(a.atttypid, a.atttypmod),
                     'modifier', greatest(a.atttypmod, t.modifier),
@@ -205,10 +205,6 @@ SELECT json_build_object(
                 JOIN type t ON t.declared = a.atttypid
                 LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
                 LEFT JOIN pg_catalog.pg_collation l ON l.oid = a.attcollation
-                CROSS JOIN LATERAL (
-                    SELECT r.by_trigger <> r.by_itself OR pg_catalog.pg_column_is_updatable(r.oid, a.attnum, true)
-                        AS is_assignable
-                ) w
                 WHERE a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
             ), '{}'),
             'keys', coalesce((
@@ -251,7 +247,7 @@ SELECT json_build_object(
             'supported', (
                 SELECT coalesce(json_agg(action ORDER BY bit), '[]')
                 FROM (VALUES ('update', 4), ('create', 8), ('delete', 16)) event(action, bit)
-                WHERE r.by_trigger & bit <> 0
+                WHERE pg_catalog.pg_relation_is_updatable(r.oid, true) & bit <> 0
             ),
             'granted', (
                 SELECT coalesce(json_agg(action), '[]')

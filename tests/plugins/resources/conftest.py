@@ -145,14 +145,23 @@ def awkward_sql() -> str:
 
 
 @pytest.fixture
-def serve(make_service: MakeService, make_database: MakeDatabase) -> Serve:
-    async def make(sql: str, *plugins: Any, **settings: Any) -> Api:
-        url = make_database(sql)
+def serve_at(make_service: MakeService) -> Callable[..., Awaitable[Api]]:
+    """As `serve`, for the database of a URL."""
+
+    async def make(url: str, *plugins: Any, **settings: Any) -> Api:
         service = await make_service(
             plugins=["database", "resources", *plugins],
             settings={"plugins": {"database": {"url": url}, "resources": settings}},
         )
         return Api(service, url)
+
+    return make
+
+
+@pytest.fixture
+def serve(serve_at: Callable[..., Awaitable[Api]], make_database: MakeDatabase) -> Serve:
+    async def make(sql: str, *plugins: Any, **settings: Any) -> Api:
+        return await serve_at(make_database(sql), *plugins, **settings)
 
     return make
 
