@@ -168,7 +168,7 @@ class Unavailable(ServiceError):
 
 
 class OutcomeUnknown(Unavailable):
-    """A change was sent and no answer came back: it may have been made. No `Retry-After`: look before trying again."""
+    """A change was sent and no answer came back: it may have been made. Who comes back has to look first."""
 
 
 class Timeout(ServiceError):

@@ -238,10 +238,14 @@ class Postgres:
         """
         if isinstance(error, TimeoutError):
             answer = self._lost(error)
-            return UNSURE.error(UNSURE.message) if is_unsure else answer
+            return UNSURE.error(UNSURE.message, headers=RETRY_AFTER) if is_unsure else answer
         if lost:  # this connection alone, perhaps: whether the database is, the next borrower finds out
             log.warning("A connection to the database broke (%s).", sqlstate(error) or type(error).__name__)
-            return UNSURE.error(UNSURE.message) if is_unsure else LOST.error(LOST.message, headers=RETRY_AFTER)
+            return (
+                UNSURE.error(UNSURE.message, headers=RETRY_AFTER)
+                if is_unsure
+                else LOST.error(LOST.message, headers=RETRY_AFTER)
+            )
         if not self._constraints.knows(error):
             await self._reload_constraints(error)
         answer = answer_for(error, sql, self._constraints.columns(error))

@@ -30,7 +30,19 @@ from plugins.resources.schema.reaching import reach_of
 from plugins.resources.schema.resource import Resource
 from plugins.resources.schema.selecting import select
 from plugins.resources.settings import Settings
-from service.api import CHANGES, DATABASE, SERVING, Changes, Database, PluginError, Ports, Route, Run, hookimpl
+from service.api import (
+    CHANGES,
+    DATABASE,
+    SERVING,
+    Changes,
+    Database,
+    PluginError,
+    Ports,
+    Route,
+    Run,
+    ServiceError,
+    hookimpl,
+)
 
 __all__ = ["Plugin", "Settings"]
 
@@ -76,7 +88,13 @@ class Plugin:
         self._routes = tuple(declare(selection.resources, database, top=top, prefix=self._prefix, writer=writer))
         async with AsyncExitStack() as stack:
             if self._run.serves:
-                await stack.enter_async_context(database.listen(CHANNEL, self._hear))
+                try:
+                    await stack.enter_async_context(database.listen(CHANNEL, self._hear))
+                except ServiceError:
+                    self._run.say(
+                        f"NOTIFY {CHANNEL} is not heard, since this database takes no LISTEN, as a standby does not; "
+                        "after a migration, pegboard reload."
+                    )
             yield
 
     def _writer(

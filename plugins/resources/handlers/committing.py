@@ -38,7 +38,10 @@ class Committer:
         if work.error is not None:
             raise work.error
         if task.cancelled():
-            raise OutcomeUnknown("The service ended while the change was made: it may have been made.")
+            raise OutcomeUnknown(
+                "The service ended while the change was made: it may have been made. Look before trying again.",
+                headers={"Retry-After": "1"},
+            )
         return work.written
 
     async def _to_the_end(self, work: _Work, sql: str, arguments: Sequence[object], reach: Sequence[str]) -> None:
