@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
+
+import orjson
 
 from service.api import Change, Changes, Database, OutcomeUnknown, Run
+
+ENDED: Final = "The service ended while the change was made: it may have been made. Look before trying again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,55 +32,53 @@ class Committer:
         self._announce = changes.announce
         self._spawn = run.spawn
         self._name = name
+        self._task = f"write {name}"
 
     async def commit(self, sql: str, arguments: Sequence[object], *, reach: Sequence[str]) -> Written | None:
         """The row that was written, once that is committed; None if there was none. `reach` are the names of resources
         that differ then too. Raises ServiceErrors."""
-        work = _Work()
-        task = self._spawn(self._to_the_end(work, sql, arguments, reach), name=f"write {self._name}")
-        await asyncio.wait([task])  # which goes on where this is cancelled
-        if work.error is not None:
-            raise work.error
-        if task.cancelled():
-            raise OutcomeUnknown(
-                "The service ended while the change was made: it may have been made. Look before trying again.",
-                headers={"Retry-After": "1"},
-            )
-        return work.written
+        answer: asyncio.Future[Written | None] = asyncio.get_running_loop().create_future()
+        self._spawn(self._to_the_end(answer, sql, arguments, reach), name=self._task)
+        return await answer  # where this is cancelled, so is the future, and the task goes on
 
-    async def _to_the_end(self, work: _Work, sql: str, arguments: Sequence[object], reach: Sequence[str]) -> None:
+    async def _to_the_end(
+        self, answer: asyncio.Future[Written | None], sql: str, arguments: Sequence[object], reach: Sequence[str]
+    ) -> None:
+        try:
+            written = await self._written(sql, arguments, reach)
+        except Exception as error:
+            if not answer.done():
+                answer.set_exception(error)
+        except asyncio.CancelledError:
+            if not answer.done():
+                answer.set_exception(OutcomeUnknown(ENDED, headers={"Retry-After": "1"}))
+            raise
+        else:
+            if not answer.done():
+                answer.set_result(written)
+
+    async def _written(self, sql: str, arguments: Sequence[object], reach: Sequence[str]) -> Written | None:
         try:
             body = await self._write(sql, *arguments)
-        except Exception as error:
-            work.error = error
-            if not isinstance(error, OutcomeUnknown):
-                return
-            body = None
-        else:
-            if body is None:
-                return
-            work.written = read_written(body)
-        keys = (spelled(work.written.key),) if work.written is not None and work.written.key else ()
+        except OutcomeUnknown:
+            self._tell((), reach)
+            raise
+        if body is None:
+            return None
+        written = read_written(body)
+        self._tell((spelled(written.key),) if written.key else (), reach)
+        return written
+
+    def _tell(self, keys: tuple[str, ...], reach: Sequence[str]) -> None:
         self._announce(Change(self._name, keys))
         for name in reach:
             self._announce(Change(name))
 
 
-class _Work:
-    """What has come of a write."""
-
-    __slots__ = ("error", "written")
-
-    def __init__(self) -> None:
-        self.error: Exception | None = None
-        self.written: Written | None = None
-
-
 def read_written(body: bytes) -> Written:
     """What a statement of `plan/writes.py` gave: `[row, "[key, ...]"]`. The row is not looked at."""
     at = body.rindex(b', "')  # inside the text, a quotation mark has a backslash before it
-    key = json.loads(json.loads(body[at + 2 : -1]), parse_int=str, parse_float=str)
-    return Written(body[1:at], tuple(["true" if part is True else "false" if part is False else part for part in key]))
+    return Written(body[1:at], tuple(orjson.loads(orjson.loads(body[at + 2 : -1]))))
 
 
 def spelled(key: Sequence[str]) -> str:

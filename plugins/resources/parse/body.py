@@ -56,14 +56,14 @@ class BodyReader:
     """Reads bodies for one resource and one way of writing to it."""
 
     def __init__(self, resource: Resource, mode: Mode) -> None:
-        self._mode = mode
         self._fields = resource.fields
         self._key = {} if mode == "create" else {part.name: at for at, part in enumerate(resource.key)}
         names = resource.writes.creatable if mode == "create" else resource.writes.changeable
         self._writable = {name: field for name, field in resource.fields.items() if name in names}
-        self._required = {
+        self._replaces = mode == "replace"
+        self._required = [
             name for name, field in self._writable.items() if mode != "update" and must_be_given(field.column)
-        }
+        ]
         self._readers: Mapping[str, Reader] = {
             name: reader_of(field.column, field.kind)
             for name, field in resource.fields.items()
@@ -93,14 +93,10 @@ class BodyReader:
             except Unfit as unfit:
                 faults.append(Fault(name, f"{unfit}."))
         self._blame_unknown(unknown, faults)
-        absent = [field for name, field in self._writable.items() if name not in body]
-        faults += [Fault(field.name, "is required.") for field in absent if field.name in self._required]
+        faults += [Fault(name, "is required.") for name in self._required if name not in body]
         fields = tuple([field for name, field in self._writable.items() if name in values])
-        return Row(
-            fields,
-            tuple([values[field.name] for field in fields]),
-            tuple(absent) if self._mode == "replace" else (),
-        )
+        absent = [field for name, field in self._writable.items() if name not in body] if self._replaces else ()
+        return Row(fields, tuple([values[field.name] for field in fields]), tuple(absent))
 
     def _check_key(self, field: Field, document: Document, key: Sequence[str]) -> None:
         """Raises Unfit unless the body says of the key what the path says."""

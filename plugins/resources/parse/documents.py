@@ -43,9 +43,9 @@ def read_document(text: str | bytes) -> Document:
     try:
         if isinstance(text, bytes):
             text = text.decode()
-        document: Document = json.loads(
-            text, parse_int=Number, parse_float=Number, parse_constant=_refuse, object_pairs_hook=_object
-        )
+        if text.startswith("\ufeff"):
+            raise Malformed("is not JSON at line 1, column 1: unexpected byte order mark")
+        document: Document = _DECODER.decode(text)
     except UnicodeDecodeError as error:
         raise Malformed(f"is not UTF-8 at byte {error.start + 1}") from None
     except json.JSONDecodeError as error:
@@ -85,6 +85,11 @@ def _object(pairs: list[tuple[str, Document]]) -> dict[str, Document]:
         twice = next(name for name in names if names.count(name) > 1)
         raise Malformed(f"has the name {cut(twice)} twice in one object")
     return made
+
+
+_DECODER: Final = json.JSONDecoder(
+    parse_int=Number, parse_float=Number, parse_constant=_refuse, object_pairs_hook=_object
+)
 
 
 def _check(document: Document, depth: int) -> None:

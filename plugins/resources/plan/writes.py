@@ -7,13 +7,17 @@ a JSON list with its key. The same set of columns is the same text.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from plugins.resources.parse.body import Row
 from plugins.resources.parse.values import Value
 from plugins.resources.plan.sql import cast_value, key_conditions, quoted, relation, select_list, shown, where_clause
 from plugins.resources.schema.catalogue import Column
 from plugins.resources.schema.kinds import VECTORS
-from plugins.resources.schema.resource import Resource
+from plugins.resources.schema.resource import Field, Resource
+
+MAX_TEXTS: Final = 64
+"""Statements that are kept for one resource (chosen: making one takes 5 us)."""
 
 
 class WriteStatements:
@@ -21,24 +25,34 @@ class WriteStatements:
 
     def __init__(self, resource: Resource) -> None:
         key = resource.key if resource.has_items else ()
-        keys = f"json_build_array({', '.join(shown(part) for part in key)})::text"
+        keys = f"json_build_array({', '.join(map(key_text, key))})::text"
         row = f"(SELECT row_to_json(r.*) FROM (SELECT {select_list(resource.fields.values())}) r)"  # noqa: S608 (identifiers quoted, values bound)
         self._relation = relation(resource.table)
         self._returning = f" RETURNING json_build_array({row}, {keys})"
         self._first = len(key) + 1
         self._where = where_clause(key_conditions(resource, "t")) if key else ""
         self._modified = resource.writes.modified
+        self._inserts: dict[tuple[str, ...], str] = {}
         self.delete = f"DELETE FROM {self._relation} t{self._where} RETURNING json_build_array(NULL, {keys})"  # noqa: S608 (identifiers quoted, values bound)
 
     def insert(self, row: Row) -> tuple[str, Sequence[Value]]:
         """A new row."""
+        names = tuple([field.name for field in row.fields])
+        sql = self._inserts.get(names)
+        if sql is None:
+            sql = self._insert(row)
+            if len(self._inserts) < MAX_TEXTS:
+                self._inserts[names] = sql
+        return sql, row.values
+
+    def _insert(self, row: Row) -> str:
         columns = [quoted(field.column.name) for field in row.fields]
         values = [cast_input(number, field.column) for number, field in enumerate(row.fields, 1)]
         if self._modified is not None:
             columns.append(quoted(self._modified.name))
             values.append("now()")
         given = f"({', '.join(columns)}) VALUES ({', '.join(values)})" if columns else "DEFAULT VALUES"
-        return f"INSERT INTO {self._relation} AS t {given}{self._returning}", row.values
+        return f"INSERT INTO {self._relation} AS t {given}{self._returning}"
 
     def update(self, key: Sequence[str], row: Row) -> tuple[str, Sequence[Value]]:
         """Other values in the row with this key; there is at least one."""
@@ -51,6 +65,12 @@ class WriteStatements:
             terms.append(f"{quoted(self._modified.name)} = now()")
         sql = f"UPDATE {self._relation} AS t SET {', '.join(terms)}{self._where}{self._returning}"  # noqa: S608 (identifiers quoted, values bound)
         return sql, (*key, *row.values)
+
+
+def key_text(field: Field) -> str:
+    """A part of a key as it stands in a path; what JSON shows in a form of its own, in that form."""
+    has_form = field.kind.name in ("timestamp", "address")
+    return f"to_json({shown(field)}) #>> '{{}}'" if has_form else f"{shown(field)}::text"
 
 
 def cast_input(number: int, column: Column) -> str:

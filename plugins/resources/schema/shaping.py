@@ -99,7 +99,9 @@ def _modified(table: Table, options: TableSettings, findings: Findings, *, may_l
             return f"of type {column.type.name}, which holds no time of a change"
         return "which PostgreSQL itself fills" if column.is_generated else None
 
-    named = () if options.modified is None else (options.modified,)
+    if options.modified is None:
+        return None
+    named = (options.modified,) if "," in options.modified else options.modified  # a text may be a list of names
     standing = findings.standing(table, "modified", named, refuse=refuse, may_lack=may_lack)
     return table.columns[standing[0]] if standing else None
 
