@@ -63,7 +63,7 @@ class Timeouts(PluginSettings):
     """One statement that reads, before its client gets 504 TIMEOUT."""
 
     write: Duration = Duration("5s")
-    """One statement of a transaction that writes."""
+    """One statement that writes, or one of a transaction."""
 
     count: Duration = Duration("1s")
     """Counting the rows of a list in a statement of its own; nothing does yet: a list and its count are one `read`."""

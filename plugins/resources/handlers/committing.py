@@ -49,6 +49,7 @@ class Committer:
         except Exception as error:
             if not answer.done():
                 answer.set_exception(error)
+                answer.exception()  # seen, also where the client leaves in this very moment
         except asyncio.CancelledError:
             if not answer.done():
                 answer.set_exception(OutcomeUnknown(ENDED, headers={"Retry-After": "1"}))

@@ -158,3 +158,13 @@ async def test_cancelled_writer_gives_its_connection_back(url, open_database, as
             await task
         assert await opened.database.write(INSERT, 2) == b"2"
     assert (await count(ask, url))[0] == 1
+
+
+async def test_constraint_that_is_checked_at_commit_refuses_the_write(url, open_database, ask):
+    await ask(url, "CREATE TABLE parts (of int UNIQUE DEFERRABLE INITIALLY DEFERRED)")
+    async with open_database(url) as opened:
+        write = "INSERT INTO parts VALUES (1) RETURNING to_json(of)"
+        assert await opened.database.write(write) == b"1"
+        with pytest.raises(Conflict):
+            await opened.database.write(write)
+    assert await ask(url, "SELECT count(*) FROM parts") == 1

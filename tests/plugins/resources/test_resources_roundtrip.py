@@ -363,3 +363,19 @@ async def test_role_that_may_not_write_all_is_offered_what_it_may(serve_at, make
         '["update", "delete"] under [plugins.resources.table.a].'
     ) in service.said
     assert any(sentence.startswith("a: kept_at is not set when a row is written") for sentence in service.said)
+
+
+async def test_row_that_another_one_excludes_is_409_and_names_the_field(serve, awkward_sql):
+    api = await serve(awkward_sql, tables=["bookings"])
+    assert (await api.send("POST", "bookings", {"room": 1, "during": "[1,5)", "note": "x"}))[0] == 201
+    assert "Location" not in api.headers, "a range stands in no URL"
+    assert await api.refused("POST", "bookings", {"room": 1, "during": "[4,9)", "note": "x"}, status=409) == [
+        ("during", "collides with another row.")
+    ]
+
+
+async def test_value_that_no_partition_takes_is_422(serve, awkward_sql):
+    api = await serve(awkward_sql, tables=["events"])
+    assert (await api.send("POST", "events", {"at": "2026-12-31", "id": 1}))[0] == 201
+    status, answer = await api.send("POST", "events", {"at": "2027-01-01", "id": 1})
+    assert (status, answer["error"]["code"]) == (422, "VALIDATION_ERROR")
