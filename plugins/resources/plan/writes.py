@@ -30,7 +30,7 @@ class WriteStatements:
         self._relation = relation(resource.table)
         self._returning = f" RETURNING json_build_array({row}, {keys})"
         self._first = len(key) + 1
-        self._where = where_clause(key_conditions(resource, "t")) if key else ""
+        self._where = where_clause(key_conditions(resource, "t") if key else ["false"])  # never all rows
         self._modified = resource.writes.modified
         self._inserts: dict[tuple[str, ...], str] = {}
         self.delete = f"DELETE FROM {self._relation} t{self._where} RETURNING json_build_array(NULL, {keys})"  # noqa: S608 (identifiers quoted, values bound)
