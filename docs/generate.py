@@ -144,7 +144,7 @@ def example(hook: str) -> str:
 def errors_page() -> str:
     rows = [
         (f"`{kind.code}`", str(kind.status), f"`{kind.__name__}`", inspect.getdoc(kind) or "")
-        for kind in sorted(every_error(), key=lambda kind: (kind.status, kind.code))
+        for kind in sorted(every_error(), key=lambda kind: (kind.status, kind.code, kind.__name__))
     ]
     introduction = (
         "What may stand under `code` in an error. Codes are stable; one code may come with several statuses. "

@@ -20,7 +20,7 @@ from service.blame import blame
 from service.client import client_of
 from service.errors import PluginError
 from service.events import Change
-from service.listening import MAIN, OPERATOR
+from service.listening import MAIN, OPERATOR, addresses, is_local
 from service.loader import Loaded, Plugged
 from service.parts import Check, Finish, MountedRoute, Probe, Release, Route, Step, Wrap
 from service.pipeline import Observer, Plan
@@ -122,11 +122,13 @@ def process_run(
 ) -> Run:
     """What the plugins of this process share of their `Run`. Without `request_reload` a reload that is asked for is
     told as a sentence."""
+    folder = settings.config_path.parent
     return Run(
         serves=serves,
         strict=settings.service.strict,
         workers=worker_count(settings.service.workers),
-        state_dir=settings.config_path.parent / settings.service.state_dir,
+        state_dir=folder / settings.service.state_dir,
+        is_reachable=not is_local(addresses(settings.service, folder)[MAIN]),
         clock=clock or SystemClock(),
         household=None,
         say=say,

@@ -16,6 +16,7 @@
     ├── HeadersTooLarge              431 REQUEST_HEADER_FIELDS_TOO_LARGE
     ├── InternalError                500 INTERNAL_ERROR
     ├── Unavailable                  503 SERVICE_UNAVAILABLE
+    │   └── OutcomeUnknown           503 SERVICE_UNAVAILABLE     it may have been done
     └── Timeout                      504 TIMEOUT                 we were too slow
     StartError                       a mistake of the operator or of an author: stops the start, exit code 78
     ├── SettingsError                everything wrong with the settings, in one report
@@ -164,6 +165,10 @@ class Unavailable(ServiceError):
     """Something that this needs is not there just now; `Retry-After` says when to come back."""
 
     status, code = 503, "SERVICE_UNAVAILABLE"
+
+
+class OutcomeUnknown(Unavailable):
+    """A change was sent and no answer came back: it may have been made. Who comes back has to look first."""
 
 
 class Timeout(ServiceError):

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
@@ -82,6 +83,16 @@ def addresses(service: ServiceSettings, folder: Path) -> Mapping[str, Address]:
     if service.operator is None:
         return {MAIN: main}
     return {MAIN: main, OPERATOR: Address("service.operator.host", service.operator.host, service.operator.port)}
+
+
+def is_local(address: Address) -> bool:
+    """Whether nobody but this machine can connect; a name other than `localhost` may mean anything."""
+    if address.path is not None or address.host == "localhost":
+        return True
+    try:
+        return ip_address(address.host).is_loopback
+    except ValueError:
+        return False
 
 
 def bind(address: Address) -> socket.socket:

@@ -223,6 +223,13 @@ class Database(Protocol):
         """The number in the only column of the only row. Limited by a timeout for counting, shorter than others; None
         where it took longer."""
 
+    async def write(self, sql: str, *args: object) -> bytes | None:
+        """Run one statement that writes, and commit it. Returns as `fetch_json` does.
+
+        Limited by the write timeout. Tried again where another transaction got in the way (40001, 40P01), then 409;
+        never once it may have been committed: a connection that is lost meanwhile raises OutcomeUnknown.
+        """
+
     def transaction(self) -> AbstractAsyncContextManager[Transaction]:
         """A transaction with the write timeout; lock conflicts (40001, 40P01) become 409."""
 

@@ -106,6 +106,8 @@ class Run:
     request_reload: Callable[[str], None]
     """Ask for a new generation, with the reason."""
     spawn: Spawn
+    is_reachable: bool = False
+    """True where other machines may connect: `[service]` listens on more than loopback or a unix socket."""
     name: str = ""
     """The instance name of the plugin that has this Run: the name of its table."""
     fault: TellFault = _no_fault

@@ -63,7 +63,7 @@ class Timeouts(PluginSettings):
     """One statement that reads, before its client gets 504 TIMEOUT."""
 
     write: Duration = Duration("5s")
-    """One statement of a transaction that writes."""
+    """One statement that writes, or one of a transaction."""
 
     count: Duration = Duration("1s")
     """Counting all rows of a list, where a client asks for that; when it is over, the answer has an estimate."""

@@ -16,7 +16,10 @@ import asyncpg
 USERS_COUNT = 1_000
 ORDERS_COUNT = 5_000
 
-SCHEMA = """
+NO_PASSWORD = f"$argon2id$v=19$m=65536,t=3,p=4$cGVnYm9hcmQtZGVtby0hIQ${'A' * 43}"
+"""A well-formed hash of 32 zero bytes, which is what no password hashes to."""
+
+SCHEMA = f"""
 CREATE TYPE user_role AS ENUM ('customer', 'support', 'admin');
 CREATE TYPE order_status AS ENUM ('pending', 'paid', 'shipped', 'delivered', 'cancelled');
 
@@ -26,7 +29,7 @@ CREATE TABLE users (
     name          text NOT NULL CHECK (length(name) BETWEEN 1 AND 100),
     role          user_role NOT NULL DEFAULT 'customer',
     bio           text CHECK (length(bio) <= 1000),
-    password_hash text NOT NULL,
+    password_hash text NOT NULL DEFAULT '{NO_PASSWORD}',
     created_at    timestamptz NOT NULL DEFAULT now(),
     updated_at    timestamptz NOT NULL DEFAULT now()
 );
@@ -56,9 +59,6 @@ COMMENT ON COLUMN orders.total IS 'Sum of the order, in euros';
 COMMENT ON COLUMN orders.created_at IS 'When it was ordered';
 COMMENT ON COLUMN orders.updated_at IS 'When its status last changed';
 """
-
-NO_PASSWORD = f"$argon2id$v=19$m=65536,t=3,p=4$cGVnYm9hcmQtZGVtby0hIQ${'A' * 43}"
-"""A well-formed hash of 32 zero bytes, which is what no password hashes to."""
 
 GIVEN_NAMES = (
     *("Ada", "Amir", "Anna", "Bao", "Carmen", "Chidi", "Dana", "Elif", "Emeka", "Eva", "Farid", "Freya", "Grace"),

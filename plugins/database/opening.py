@@ -127,20 +127,21 @@ class Connector:
             raise PluginError(f"the URL of the database is not understood: {UNDERSTOOD}.") from None
         self._url = url
         self._connect_s = connect_s
-        self._read_s = read_s
+        self.read_s = read_s
+        """PostgreSQL's statement_timeout on these connections."""
 
     async def connect(self) -> asyncpg.Connection:
         """A new connection. Raises what asyncpg raises, TimeoutError after `connect_s`."""
         connection: asyncpg.Connection = await asyncpg.connect(
             self._url,
             timeout=self._connect_s,
-            command_timeout=self._read_s + GRACE_S,
+            command_timeout=self.read_s + GRACE_S,
             statement_cache_size=STATEMENTS_CACHED,
             max_cached_statement_lifetime=0,
             server_settings={
                 "application_name": "pegboard",
                 "timezone": "UTC",
-                "statement_timeout": str(round(self._read_s * 1000)),
+                "statement_timeout": str(round(self.read_s * 1000)),
                 "jit": "off",
             },
         )

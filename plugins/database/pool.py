@@ -3,7 +3,8 @@
 A connection is lent without any setting up and taken back without a reset, so it must never carry session state:
 statements that set any run with SET LOCAL in a transaction, and LISTEN has a connection of its own.
 
-    lost before it answered   a read is repeated once on another connection, anything else is 503 with Retry-After
+    lost before it answered   a read is repeated once on another connection, then 503 with Retry-After; a write may have
+                              been made, so it is not repeated: 503, which says so
     no answer at all          given up after the statement's own timeout and a second of grace, connection dropped
     no connection to be had   503 with Retry-After after `acquire`
     caller cancelled          the statement is cancelled in PostgreSQL, the connection goes back or is dropped
@@ -30,6 +31,7 @@ from plugins.database.sqlstate import (
     DRIVER_ERRORS,
     LOST,
     RETRY_AFTER,
+    UNSURE,
     answer_for,
     is_lost,
     is_outdated,
@@ -106,6 +108,44 @@ class Postgres:
         connection, number = await self._on_live_connection(sql, counted)
         await self._give_back(connection)
         return number
+
+    async def write(self, sql: str, *args: object) -> bytes | None:
+        """One round trip, in which PostgreSQL commits by itself.
+
+        Connections have the read timeout. A write that this one ends has changed nothing, and runs again in a
+        transaction, which has its own: two more round trips, for the few that take so long.
+        """
+        is_brief = self._connector.read_s <= self._write_s
+        attempt = 1
+        while True:
+            try:
+                if is_brief:
+                    return await self._write_briefly(sql, args)
+                async with self.transaction() as transaction:
+                    return await transaction.fetch_json(sql, *args)
+            except asyncpg.QueryCanceledError:
+                is_brief = False
+            except ServiceError as error:
+                if attempt == ATTEMPTS or sqlstate(error.__cause__) not in COLLISIONS:
+                    raise
+                attempt += 1
+
+    async def _write_briefly(self, sql: str, args: Sequence[object]) -> bytes | None:
+        """Raises QueryCanceledError where the read timeout was too short, ServiceErrors for all else."""
+        connection = await self._borrow()
+        try:
+            rows = await connection.fetch(sql, *args)
+        except BaseException as error:
+            lost = _drop_if_mute(connection, error)
+            await self._clean_up(connection)
+            is_too_brief = isinstance(error, asyncpg.QueryCanceledError) and self._connector.read_s < self._write_s
+            if is_too_brief or not isinstance(error, DRIVER_ERRORS):
+                raise
+            raise await self.answer(error, sql, lost=lost, is_unsure=True) from error
+        await self._give_back(connection)
+        if self._is_lost:
+            self._found()
+        return rows[0][0] if rows else None
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
@@ -209,13 +249,21 @@ class Postgres:
 
     # --- errors
 
-    async def answer(self, error: BaseException, sql: str, *, lost: bool) -> ServiceError:
-        """The error for the client in place of the driver's. The log gets the SQLSTATE, without values of rows."""
+    async def answer(self, error: BaseException, sql: str, *, lost: bool, is_unsure: bool = False) -> ServiceError:
+        """The error for the client in place of the driver's. The log gets the SQLSTATE, without values of rows.
+
+        `is_unsure` says that PostgreSQL may have committed by now.
+        """
         if isinstance(error, TimeoutError):
-            return self._lost(error)
+            answer = self._lost(error)
+            return UNSURE.error(UNSURE.message, headers=RETRY_AFTER) if is_unsure else answer
         if lost:  # this connection alone, perhaps: whether the database is, the next borrower finds out
             log.warning("A connection to the database broke (%s).", sqlstate(error) or type(error).__name__)
-            return LOST.error(LOST.message, headers=RETRY_AFTER)
+            return (
+                UNSURE.error(UNSURE.message, headers=RETRY_AFTER)
+                if is_unsure
+                else LOST.error(LOST.message, headers=RETRY_AFTER)
+            )
         if not self._constraints.knows(error):
             await self._reload_constraints(error)
         answer = answer_for(error, sql, self._constraints.columns(error))
@@ -274,7 +322,7 @@ class Work:
         try:
             done = await self._connection.execute("COMMIT", timeout=self._timeout_s)
         except DRIVER_ERRORS as error:
-            raise await self._failure(error, "COMMIT") from error
+            raise await self._failure(error, "COMMIT", is_unsure=True) from error
         if done != "COMMIT":
             raise Conflict("The change was not made, since a part of it was refused.")
 
@@ -285,8 +333,9 @@ class Work:
             raise await self._failure(error, sql) from error
         return rows
 
-    async def _failure(self, error: BaseException, sql: str) -> ServiceError:
-        return await self._database.answer(error, sql, lost=_drop_if_mute(self._connection, error))
+    async def _failure(self, error: BaseException, sql: str, *, is_unsure: bool = False) -> ServiceError:
+        lost = _drop_if_mute(self._connection, error)
+        return await self._database.answer(error, sql, lost=lost, is_unsure=is_unsure)
 
 
 def _drop_if_mute(connection: Lent, error: BaseException) -> bool:

@@ -20,6 +20,7 @@ from service.api import (
     InternalError,
     InvalidBody,
     InvalidRequest,
+    OutcomeUnknown,
     ServiceError,
     Timeout,
     Unavailable,
@@ -54,6 +55,9 @@ STILL_USED = Rule(Conflict, "Other rows still refer to this one.")
 NO_PARENT = Rule(
     InvalidBody, "A value refers to something that does not exist.", "refers to something that does not exist"
 )
+UNSURE = Rule(
+    OutcomeUnknown, "The database was lost while the change was made: it may have been made. Look before trying again."
+)
 CHANGED = Rule(Unavailable, "The database was changed just now; try again.")
 UNKNOWN = Rule(InternalError, "The database refused this request for a reason that is not the caller's.")
 
@@ -75,7 +79,9 @@ TABLE: Mapping[str, Rule] = {
     "40001": COLLISION,  # serialization failure
     "40P01": COLLISION,  # deadlock
     "42501": Rule(Forbidden, "The database does not allow this."),
+    "44000": Rule(InvalidBody, "A value is not allowed."),  # WITH CHECK OPTION of a view
     "53": BUSY,  # out of connections, memory or disk
+    "54": Rule(InvalidBody, "A value is too large to be stored."),  # in an index, say
     "55P03": COLLISION,  # a lock was not to be had
     "57014": TOO_SLOW,  # statement_timeout, or cancelled by an operator
     "57P": LOST,  # shutting down, starting up, terminated by an operator
@@ -87,7 +93,7 @@ COLLISIONS = frozenset({"40001", "40P01"})
 """What passes when the same statement runs again."""
 
 
-def sqlstate(error: BaseException) -> str:
+def sqlstate(error: BaseException | None) -> str:
     """The five characters, or nothing for errors that did not come from PostgreSQL."""
     code = getattr(error, "sqlstate", None)
     return code if isinstance(code, str) else ""

@@ -1,11 +1,13 @@
-"""Serve tables and views as an API: lists with filters, sorts and pages, single rows, and rows along foreign keys.
+"""Serve tables and views as an API: lists with filters, sorts and pages, single rows, rows along foreign keys; writes.
 
 Table   [plugins.resources], [plugins.resources.table.NAME]
-Needs   DATABASE; the schema is read once, when the plugin is opened
+Needs   DATABASE; the schema is read once, when the plugin is opened; NOTIFY pegboard, 'reload' asks for another look
 Command `pegboard db advise`; `shapes.py` counts what it asks a running service for
 Routes  resources.index, NAME.list, NAME.read, NAME.CHILD.list; with a path INSTANCE.index, INSTANCE.NAME.list and so on
+        where clients may write: NAME.create, NAME.update, NAME.replace, NAME.delete, NAME.options
 Raises  InvalidRequest: 400, everything wrong with a query string at once; NotFound: 404, no such row
-Source  design.md, Answers; RFC 9110 section 15.5; RFC 3986 section 2
+        InvalidBody: 422, everything wrong with a body at once; UnsupportedMediaType: 415; Conflict: 409
+Source  design.md, Answers; RFC 9110 section 15.5; RFC 3986 section 2; RFC 5789 (PATCH)
 
 At start     `schema/` reads what the database has and makes `Resource`s of what is served; `routes.py` declares them
 Per request  parse → plan → run → render:
@@ -15,24 +17,32 @@ Per request  parse → plan → run → render:
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Iterable, Sequence, Set
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Final
 
+from plugins.resources.handlers.committing import Committer
+from plugins.resources.handlers.writing import WriteHandler
 from plugins.resources.routes import Means, declare
-from plugins.resources.schema.catalogue import CATALOGUE, read_catalogue
+from plugins.resources.schema.allowing import exposure
+from plugins.resources.schema.catalogue import CATALOGUE, Action, Catalogue, read_catalogue
 from plugins.resources.schema.naming import encoded
-from plugins.resources.schema.selecting import Selection, select
+from plugins.resources.schema.reaching import reach_of
+from plugins.resources.schema.resource import Resource
+from plugins.resources.schema.selecting import select
 from plugins.resources.settings import Settings
 from plugins.resources.shapes import Shapes
 from service.api import (
+    CHANGES,
     DATABASE,
     SERVING,
+    Changes,
     Database,
     PluginError,
     Ports,
     Route,
     Run,
+    ServiceError,
     ask_service,
     hookimpl,
     opened,
@@ -44,6 +54,9 @@ if TYPE_CHECKING:
     from plugins.resources.advice.advising import Report
 
 __all__ = ["Plugin", "Settings"]
+
+CHANNEL: Final = "pegboard"
+"""What is listened to: `NOTIFY pegboard, 'reload'`, for migrations to end with."""
 
 
 class Plugin:
@@ -62,19 +75,54 @@ class Plugin:
     @asynccontextmanager
     async def lifespan(self, ports: Ports) -> AsyncIterator[None]:
         database = ports.need(DATABASE)
-        selection = await self._select(database)
+        catalogue = await self._catalogue(database)
+        selection = select(catalogue, self._settings, plugin=self._run.name)
         for mistake in selection.mistakes:
             self._run.fault(mistake.path, mistake.message, write=mistake.write, rename=mistake.rename)
         for sentence in selection.sentences:
             self._run.say(sentence)
         for table in selection.absent:
             ports.need(SERVING).excuse(f"{self._prefix}{table}")
+        exposed = exposure(selection.resources, self._run.name) if self._run.is_reachable else None
+        if exposed is not None:
+            self._run.say(exposed)
+        served = {resource.name for resource in selection.resources}
+        changes = ports.need(CHANGES)
+
+        def writer(resource: Resource) -> WriteHandler:
+            return self._writer(resource, database, changes, catalogue=catalogue, served=served)
+
         top = encoded(self._settings.path)
         shapes = Shapes(self._run.clock.monotonic)
         ports.need(SERVING).answer(self._question, shapes.told)
-        means = Means(database, self._run.clock, shapes)
+        means = Means(database, self._run.clock, shapes, writer)
         self._routes = tuple(declare(selection.resources, means, top=top, prefix=self._prefix))
-        yield
+        async with AsyncExitStack() as stack:
+            if self._run.serves:
+                try:
+                    await stack.enter_async_context(database.listen(CHANNEL, self._hear))
+                except ServiceError:
+                    self._run.say(
+                        f"NOTIFY {CHANNEL} is not heard, since this database takes no LISTEN, as a standby does not; "
+                        "after a migration, pegboard reload."
+                    )
+            yield
+
+    def _writer(
+        self, resource: Resource, database: Database, changes: Changes, *, catalogue: Catalogue, served: Set[str]
+    ) -> WriteHandler:
+        """What writes to a resource, and knows which of those that are `served` differ then."""
+        reach = reach_of(catalogue, resource.table)
+
+        def reaches(action: Action, columns: Sequence[str]) -> list[str]:
+            return [f"{self._prefix}{name}" for name in reach.of(action, columns) if name in served]
+
+        committer = Committer(database, changes, self._run, name=f"{self._prefix}{resource.name}")
+        return WriteHandler(resource, database, committer, reaches=reaches)
+
+    def _hear(self, payload: str) -> None:
+        if payload == "reload":
+            self._run.request_reload(f"NOTIFY {CHANNEL}")
 
     @hookimpl
     def routes(self) -> Iterable[Route]:
@@ -94,16 +142,15 @@ class Plugin:
         heard = ask_service(self._run, self._question)
         async with opened(self._run) as ports:
             database = ports.need(DATABASE)
-            selection = await self._select(database)
+            selection = select(await self._catalogue(database), self._settings, plugin=self._run.name)
             if selection.mistakes:
                 raise PluginError(
                     "what would be served has mistakes in its settings: `pegboard run` tells all of them."
                 )
             return await advise(database, selection.resources, heard)
 
-    async def _select(self, database: Database) -> Selection:
-        """What is served, of what the database has."""
+    async def _catalogue(self, database: Database) -> Catalogue:
         body = await database.fetch_json(CATALOGUE, self._settings.schema_)
         if body is None:
             raise PluginError("the database gave no catalogue; connect to PostgreSQL itself.")
-        return select(read_catalogue(body), self._settings, plugin=self._run.name)
+        return read_catalogue(body)

@@ -9,7 +9,7 @@ import orjson
 
 from plugins.resources.parse.faults import Fault
 from plugins.resources.schema.resource import Resource
-from service.api import Detail, InvalidRequest
+from service.api import Detail, InvalidBody, InvalidRequest
 
 WORDS: Final = {True: "true", False: "false"}
 
@@ -53,23 +53,34 @@ class Pagination(NamedTuple):
 def description(resource: Resource, root: str) -> dict[str, object]:
     """What a client finds out about a resource: where it is, and what its rows are made of."""
     path = f"{root}/{resource.path}"
+    actions = resource.writes.actions
+    writable = resource.writes.creatable | resource.writes.changeable
     return {
         "name": resource.name,
         "path": path,
         "itemPath": f"{path}/{{id}}" if resource.has_items else None,
         "children": [f"{path}/{{id}}/{child.segment}" for child in resource.children],
-        "methods": ["GET", "HEAD", "OPTIONS"],
+        "methods": ["GET", "HEAD", "OPTIONS", *(["POST"] if "create" in actions else [])],
+        "itemMethods": item_methods(resource) if resource.has_items else [],
         "key": [part.name for part in resource.key] if resource.has_items else [],
         "fields": [
             {
                 "name": field.name,
                 "type": field.kind.name,
                 "nullable": field.column.is_nullable,
+                "readOnly": not actions or field.name not in writable,
             }
             | ({"values": field.column.type.labels} if field.column.type.labels is not None else {})
             for field in resource.fields.values()
         ],
     }
+
+
+def item_methods(resource: Resource) -> list[str]:
+    """What a single row takes."""
+    actions = resource.writes.actions
+    changing = ["PUT", "PATCH"] if "update" in actions else []
+    return ["GET", "HEAD", "OPTIONS", *changing, *(["DELETE"] if "delete" in actions else [])]
 
 
 def read_page(body: bytes) -> Page:
@@ -103,3 +114,11 @@ def refusal(faults: Sequence[Fault]) -> InvalidRequest:
     first = details[0]
     message = f"{first.field} {first.message}" if len(details) == 1 else f"{len(details)} parameters are wrong."
     return InvalidRequest(message, details=details)
+
+
+def rejection(faults: Sequence[Fault]) -> InvalidBody:
+    """The answer to a well-formed body with these faults."""
+    details = [Detail(fault.field, fault.message) for fault in faults]
+    first = details[0]
+    message = f"{first.field} {first.message}" if len(details) == 1 else f"{len(details)} fields are wrong."
+    return InvalidBody(message, details=details)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from plugins.resources.handlers.index import IndexHandler
 from plugins.resources.handlers.reading import ItemHandler, ListHandler
+from plugins.resources.handlers.writing import WriteHandler
 from plugins.resources.plan.lists import Below
 from plugins.resources.schema.resource import Resource
 from plugins.resources.shapes import Shapes
@@ -20,11 +21,13 @@ class Means:
     database: Database
     clock: Clock
     shapes: Shapes
+    writer: Callable[[Resource], WriteHandler]
+    """Makes what writes to a resource."""
 
 
 def declare(resources: Sequence[Resource], means: Means, *, top: str, prefix: str) -> Iterator[Route]:
     """The routes of all resources, and of the index that lists them: below the path `top`, their names, and those of
-    what they read, with `prefix`."""
+    what they read and write, with `prefix`."""
     index = IndexHandler(resources)
     name = f"{prefix or 'resources.'}index"
     yield Route("GET", top, index.list_resources, name=name, summary="List what there is.")
@@ -40,6 +43,8 @@ def declare(resources: Sequence[Resource], means: Means, *, top: str, prefix: st
             reads=(name,),
             summary=f"List {resource.name}.",
         )
+        if resource.writes.actions:
+            yield from _writing(resource, means.writer(resource), path, name, tags)
         if not resource.has_items:
             continue
         item = f"{path}/{{id}}"
@@ -68,3 +73,20 @@ def declare(resources: Sequence[Resource], means: Means, *, top: str, prefix: st
                 reads=(f"{prefix}{child.resource.name}", name),
                 summary=f"List the rows of {child.resource.name} that belong to one row of {resource.name}.",
             )
+
+
+def _writing(resource: Resource, handler: WriteHandler, path: str, name: str, tags: tuple[str, ...]) -> Iterator[Route]:
+    """The routes by which rows are written, as far as clients may."""
+    what, item, actions = resource.name, f"{path}/{{id}}", resource.writes.actions
+    served = [
+        ("create", "POST", path, "create", handler.create, f"Make a row of {what}."),
+        ("update", "PATCH", item, "update", handler.update, f"Change fields of one row of {what}."),
+        ("update", "PUT", item, "replace", handler.replace, f"Replace one row of {what}."),
+        ("delete", "DELETE", item, "delete", handler.delete, f"Remove one row of {what}."),
+    ]
+    for action, method, place, verb, handle, summary in served:
+        if action in actions:
+            yield Route(method, place, handle, name=f"{name}.{verb}", tags=tags, writes=(name,), summary=summary)
+    if "update" in actions:  # Accept-Patch is more than the core knows to say (RFC 5789, section 3.1)
+        summary = f"What may be done to one row of {what}."
+        yield Route("OPTIONS", item, handler.options, name=f"{name}.options", tags=tags, summary=summary)

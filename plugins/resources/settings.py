@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from plugins.resources.schema.catalogue import Action
 from plugins.resources.schema.naming import as_segments, is_segment
 from service.api import PluginSettings, Unique, toml
 
@@ -47,6 +48,17 @@ class TableSettings(PluginSettings):
     hidden: Columns = ()
     """Columns that do not exist for clients."""
 
+    writes: bool | tuple[Action, ...] | None = None
+    """What clients may do beside reading: `true` is `["create", "update", "delete"]`, `false` nothing. Unless set,
+    everything where `tables` or `writes` above names the table, and nothing where only `"*"` has found it."""
+
+    modified: str | None = None
+    """A column with the time of the last change: set with every write, and read-only for clients."""
+
+    bigint: Literal["number", "string"] = "number"
+    """How bigint and numeric are shown: `"string"` keeps their digits in clients that read numbers as floating-point
+    ones, as JavaScript does. Both are taken in a body either way."""
+
     sort: Columns = ()
     """The order of a list unless a client asks for another: `"-created_at"` is newest first; the key is appended."""
 
@@ -75,7 +87,10 @@ class Settings(PluginSettings):
     """The schema whose tables are served."""
 
     tables: tuple[str, ...] = ()
-    """Tables and views by name; `"*"` is each one that has a key."""
+    """Tables and views by name, which asks for writing too; `"*"` is each one that has a key, to be read only."""
+
+    writes: tuple[str, ...] = ()
+    """Those of them that clients may write to as well, by name."""
 
     table: Annotated[Mapping[str, TableSettings], Field(default_factory=dict)]
     """What differs for single tables."""

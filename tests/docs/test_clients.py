@@ -8,8 +8,10 @@ import shlex
 from collections.abc import Callable
 from typing import Any
 
+import asyncpg
 from yarl import URL
 
+from plugins.database.demo import make_demo
 from service.testing.service import MakeService, Service
 
 PAGE = "clients.md"
@@ -30,10 +32,10 @@ def exchanges(block: str) -> list[tuple[list[str], str]]:
     return [(shlex.split(arguments), printed) for arguments, printed in found]
 
 
-async def assert_answers(service: Service, arguments: list[str], printed: str) -> None:
+async def assert_answers(service: Service, arguments: list[str], printed: str, own_words: set[str] = OWN_WORDS) -> None:
     """Send what `curl` with these arguments would send, and compare what comes back with `printed`."""
     words = iter(arguments)
-    method, headers, address, with_head = "GET", {}, "", False
+    method, headers, address, with_head, data = "GET", {}, "", False, None
     for word in words:
         match word:
             case "-g":
@@ -42,13 +44,19 @@ async def assert_answers(service: Service, arguments: list[str], printed: str) -
                 with_head = True
             case "-I":
                 method, with_head = "HEAD", True
+            case "-X":
+                method = next(words)
+            case "--json":
+                data = next(words)
+                headers["Content-Type"] = "application/json"
+                method = "POST" if method == "GET" else method
             case "-H":
                 name, _, value = next(words).partition(": ")
                 headers[name] = value
             case _:
                 address = word
     url = URL(f"http://{address}", encoded=True)
-    response = await service.client.request(method, url.relative(), headers=headers)
+    response = await service.client.request(method, url.relative(), headers=headers, data=data)
     body = await response.text()
     if with_head:
         head, _, printed = printed.partition("\n\n")
@@ -57,14 +65,14 @@ async def assert_answers(service: Service, arguments: list[str], printed: str) -
         for line in lines:
             name, _, value = line.partition(": ")
             assert value == response.headers[name] or value.startswith("req_"), line
-    if method != "HEAD":
-        assert without_own_words(json.loads(body)) == without_own_words(json.loads(printed))
+    if body or printed.strip():
+        assert without(own_words, json.loads(body)) == without(own_words, json.loads(printed))
 
 
-def without_own_words(value: Any) -> Any:
+def without(words: set[str], value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: without_own_words(item) for key, item in value.items() if key not in OWN_WORDS}
-    return [without_own_words(item) for item in value] if isinstance(value, list) else value
+        return {key: without(words, item) for key, item in value.items() if key not in words}
+    return [without(words, item) for item in value] if isinstance(value, list) else value
 
 
 async def test_requests_to_the_demo_are_answered_as_shown(
@@ -73,6 +81,22 @@ async def test_requests_to_the_demo_are_answered_as_shown(
     for block in blocks(PAGE, "tested"):
         for arguments, printed in exchanges(block):
             await assert_answers(demo, arguments, printed)
+
+
+async def test_writes_to_the_demo_are_answered_as_shown(
+    make_service: MakeService,
+    shipped: dict[str, Any],
+    make_database: Callable[[str], str],
+    blocks: Callable[[str, str], list[str]],
+) -> None:
+    url = make_database("")
+    connection = await asyncpg.connect(url)
+    await make_demo(connection)
+    await connection.close()
+    service = await make_service(settings=shipped, environ={"DATABASE_URL": url})
+    for block in blocks(PAGE, "tested: writing"):
+        for arguments, printed in exchanges(block):
+            await assert_answers(service, arguments, printed, OWN_WORDS | {"createdAt", "updatedAt"})
 
 
 async def test_escaped_keys_and_lists_are_answered_as_shown(

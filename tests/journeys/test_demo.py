@@ -126,11 +126,11 @@ async def test_client_that_prefers_problem_json_gets_it(demo: Service) -> None:
     assert json.loads(await response.text())["status"] == 404
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
-async def test_writing_is_not_offered(demo: Service, method: str) -> None:
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+async def test_writing_to_a_list_as_a_whole_is_not_offered(demo: Service, method: str) -> None:
     response = await demo.client.request(method, "/api/v1/users", json={})
     assert response.status == 405
-    assert response.headers["Allow"] == "GET, HEAD, OPTIONS"
+    assert response.headers["Allow"] == "GET, HEAD, OPTIONS, POST"
     assert (await response.json())["error"]["code"] == "METHOD_NOT_ALLOWED"
 
 
@@ -145,7 +145,8 @@ async def test_head_has_the_headers_of_get_and_no_body(demo: Service) -> None:
 async def test_options_says_what_is_allowed(demo: Service) -> None:
     response = await demo.client.options("/api/v1/users/1")
     assert response.status == 204
-    assert response.headers["Allow"] == "GET, HEAD, OPTIONS"
+    assert response.headers["Allow"] == "DELETE, GET, HEAD, OPTIONS, PATCH, PUT"
+    assert response.headers["Accept-Patch"] == "application/json"
 
 
 async def test_health_knows_the_database(demo: Service) -> None:

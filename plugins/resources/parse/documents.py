@@ -20,6 +20,9 @@ MAX_DEPTH: Final = 64
 MAX_NUMBER_CHARS: Final = 400
 """Characters of a number (chosen; PostgreSQL takes 131,072 digits before the point)."""
 
+SHORT_NUMBER_CHARS: Final = 5
+"""No number that is too long has so few."""
+
 _HUGE: Final = re.compile(r"[eE][+-]?0*[1-9][0-9]{3,}")
 """An exponent of four digits and more: more zeros than anybody means."""
 
@@ -43,9 +46,9 @@ def read_document(text: str | bytes) -> Document:
     try:
         if isinstance(text, bytes):
             text = text.decode()
-        document: Document = json.loads(
-            text, parse_int=Number, parse_float=Number, parse_constant=_refuse, object_pairs_hook=_object
-        )
+        if text.startswith("\ufeff"):
+            raise Malformed("is not JSON at line 1, column 1: unexpected byte order mark")
+        document: Document = _DECODER.decode(text)
     except UnicodeDecodeError as error:
         raise Malformed(f"is not UTF-8 at byte {error.start + 1}") from None
     except json.JSONDecodeError as error:
@@ -87,6 +90,11 @@ def _object(pairs: list[tuple[str, Document]]) -> dict[str, Document]:
     return made
 
 
+_DECODER: Final = json.JSONDecoder(
+    parse_int=Number, parse_float=Number, parse_constant=_refuse, object_pairs_hook=_object
+)
+
+
 def _check(document: Document, depth: int) -> None:
     """Raises Malformed for what is JSON and cannot be stored."""
     if isinstance(document, Number):
@@ -101,7 +109,8 @@ def _check(document: Document, depth: int) -> None:
             for name in document:
                 _check_text(name)
         for each in document if isinstance(document, list) else document.values():
-            _check(each, depth - 1)
+            if type(each) is not Number or len(each) > SHORT_NUMBER_CHARS:  # a body may have 500,000 of them
+                _check(each, depth - 1)
 
 
 def _check_text(text: str) -> None:

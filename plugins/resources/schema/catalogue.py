@@ -35,14 +35,26 @@ class Column:
     type: Type
     is_nullable: bool = True
     default: str | None = None
-    """The default's expression, as PostgreSQL prints it."""
+    """The default's expression, as PostgreSQL prints it; its domain's, where the column has none."""
     is_generated: bool = False
     identity: Literal["always", "by default"] | None = None
     is_readable: bool = True
     """False where the database role may not SELECT it."""
+    is_insertable: bool = True
+    """False where the role may not INSERT it, and in a view where nothing is behind it."""
+    is_updatable: bool = True
+    """The same for UPDATE."""
+    declared: str = ""
+    """Its type as SQL, domain and limits included: `numeric(10,2)`."""
+    modifier: int = -1
+    """`pg_attribute.atttypmod`, a domain's included: how long or exact a value may be; -1 is no limit."""
     is_deterministic: bool = True
     """False under a collation in which different texts can be equal; LIKE needs another one there."""
     comment: str | None = None
+
+
+Action = Literal["create", "update", "delete"]
+"""What a client may do to rows beside reading them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +65,10 @@ class ForeignKey:
     columns: tuple[str, ...]
     target: str
     target_columns: tuple[str, ...]
+    on_delete: Action | None = None
+    """What deleting the row does to those that refer to it: CASCADE deletes them, SET NULL and SET DEFAULT update."""
+    on_update: Action | None = None
+    """What another value in `target_columns` does to them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +85,12 @@ class Table:
     keys: tuple[tuple[str, ...], ...] = ()
     """Columns that identify a row: the primary key first, then unique ones without NULLs, shorter ones first."""
     foreign_keys: tuple[ForeignKey, ...] = ()
+    supported: tuple[Action, ...] = ("create", "update", "delete")
+    """What PostgreSQL can do to its rows: for a view that may be nothing."""
+    granted: tuple[Action, ...] = ("create", "update", "delete")
+    """What the role may do, to some of its columns at least."""
+    shows: tuple[str, ...] = ()
+    """Tables and views whose rows are seen through this one: a view's, a partitioned table's partitions."""
     comment: str | None = None
 
 
@@ -90,12 +112,14 @@ def read_catalogue(body: bytes) -> Catalogue:
 
 CATALOGUE = """
 WITH RECURSIVE relation AS (
-    SELECT c.oid, c.relname, c.relkind, c.relispartition
+    SELECT c.oid, c.relname, c.relkind, c.relispartition,
+           (SELECT coalesce(bit_or(t.tgtype::int), 0) FROM pg_catalog.pg_trigger t
+            WHERE t.tgrelid = c.oid AND t.tgtype & 64 <> 0) AS instead  -- INSTEAD OF triggers, which views can have
     FROM pg_catalog.pg_class c
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname = $1::text AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
-), unfolded(declared, oid, not_null) AS (  -- each type used, and under a domain what it is made of
-    SELECT oid, oid, typnotnull
+), unfolded(declared, oid, not_null, fallback, modifier) AS (  -- each type used, under a domain what it is made of
+    SELECT oid, oid, typnotnull, typdefault, typtypmod
     FROM pg_catalog.pg_type
     WHERE oid IN (
         SELECT a.atttypid
@@ -104,7 +128,8 @@ WITH RECURSIVE relation AS (
         WHERE a.attnum > 0 AND NOT a.attisdropped
     )
     UNION ALL
-    SELECT u.declared, b.oid, u.not_null OR b.typnotnull
+    SELECT u.declared, b.oid, u.not_null OR b.typnotnull, coalesce(u.fallback, b.typdefault),
+           greatest(u.modifier, b.typtypmod)
     FROM unfolded u
     JOIN pg_catalog.pg_type d ON d.oid = u.oid AND d.typtype = 'd'
     JOIN pg_catalog.pg_type b ON b.oid = d.typbasetype
@@ -113,7 +138,7 @@ WITH RECURSIVE relation AS (
     FROM pg_catalog.pg_enum
     GROUP BY enumtypid
 ), type AS (
-    SELECT u.declared, u.not_null, json_build_object(
+    SELECT u.declared, u.not_null, u.fallback, u.modifier, json_build_object(
         'schema', n.nspname,
         'name', t.typname,
         'is_array', t.typcategory = 'A',
@@ -161,10 +186,18 @@ SELECT json_build_object(
                     'name', a.attname,
                     'type', t.body,
                     'is_nullable', NOT (a.attnotnull OR t.not_null),
-                    'default', CASE WHEN a.attgenerated = '' THEN pg_catalog.pg_get_expr(d.adbin, d.adrelid) END,
+                    'default', CASE WHEN a.attgenerated = '' THEN
+                        coalesce(pg_catalog.pg_get_expr(d.adbin, d.adrelid), t.fallback)
+                    END,
                     'is_generated', a.attgenerated <> '',
                     'identity', CASE a.attidentity WHEN 'a' THEN 'always' WHEN 'd' THEN 'by default' END,
                     'is_readable', pg_catalog.has_column_privilege(r.oid, a.attnum, 'SELECT'),
+                    'is_insertable', (r.instead & 4 <> 0 OR pg_catalog.pg_column_is_updatable(r.oid, a.attnum, false))
+                        AND pg_catalog.has_column_privilege(r.oid, a.attnum, 'INSERT'),
+                    'is_updatable', (r.instead & 16 <> 0 OR pg_catalog.pg_column_is_updatable(r.oid, a.attnum, false))
+                        AND pg_catalog.has_column_privilege(r.oid, a.attnum, 'UPDATE'),
+                    'declared', pg_catalog.format_type(a.atttypid, a.atttypmod),
+                    'modifier', greatest(a.atttypmod, t.modifier),
                     'is_deterministic', coalesce(l.collisdeterministic, true),
                     'comment', pg_catalog.col_description(r.oid, a.attnum)
                 ) ORDER BY a.attnum)
@@ -200,12 +233,45 @@ SELECT json_build_object(
                         SELECT json_agg(a.attname ORDER BY part.at)
                         FROM unnest(f.confkey) WITH ORDINALITY part(number, at)
                         JOIN pg_catalog.pg_attribute a ON a.attrelid = f.confrelid AND a.attnum = part.number
-                    )
+                    ),
+                    'on_delete', CASE
+                        WHEN f.confdeltype = 'c' THEN 'delete'
+                        WHEN f.confdeltype IN ('n', 'd') THEN 'update'
+                    END,
+                    'on_update', CASE WHEN f.confupdtype IN ('c', 'n', 'd') THEN 'update' END
                 ) ORDER BY f.conname)
                 FROM pg_catalog.pg_constraint f
                 JOIN relation target ON target.oid = f.confrelid
                 WHERE f.conrelid = r.oid AND f.contype = 'f' AND f.conparentid = 0
             ), '[]'),
+            'supported', (
+                SELECT coalesce(json_agg(action ORDER BY bit), '[]')
+                FROM (VALUES ('update', 4), ('create', 8), ('delete', 16)) event(action, bit)
+                WHERE pg_catalog.pg_relation_is_updatable(r.oid, true) & bit <> 0
+            ),
+            'granted', (
+                SELECT coalesce(json_agg(action), '[]')
+                FROM (VALUES
+                    ('create', pg_catalog.has_any_column_privilege(r.oid, 'INSERT')),
+                    ('update', pg_catalog.has_any_column_privilege(r.oid, 'UPDATE')),
+                    ('delete', pg_catalog.has_table_privilege(r.oid, 'DELETE'))
+                ) privilege(action, is_granted)
+                WHERE is_granted
+            ),
+            'shows', (
+                SELECT coalesce(json_agg(DISTINCT source.relname), '[]')
+                FROM relation source
+                WHERE source.oid <> r.oid AND (
+                    EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = r.oid AND i.inhrelid = source.oid)
+                    OR EXISTS (
+                        SELECT FROM pg_catalog.pg_rewrite w
+                        JOIN pg_catalog.pg_depend d
+                          ON d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.objid = w.oid
+                        WHERE r.relkind = 'v' AND w.ev_class = r.oid
+                              AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = source.oid
+                    )
+                )
+            ),
             'comment', pg_catalog.obj_description(r.oid, 'pg_class')
         ) ORDER BY r.relname)
         FROM relation r

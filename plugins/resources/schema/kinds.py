@@ -36,6 +36,9 @@ OPAQUE: Final = ("null",)
 
 OPERATORS: Final = (*TEXTUAL, "has", "overlaps")
 
+VECTORS: Final = frozenset({"int2vector", "oidvector"})
+"""PostgreSQL's own, which look like arrays and cannot be made of one."""
+
 MAX_NUMBER_CHARS: Final = 400
 """Digits of a numeric value in a request (chosen; PostgreSQL takes 131,072 before the point)."""
 MAX_LABELS_SHOWN: Final = 50
@@ -208,17 +211,14 @@ KINDS: Final[Mapping[str, Kind]] = {
 }
 """By `pg_type.typname`, for types of pg_catalog."""
 
-VECTORS: Final = frozenset({"int2vector", "oidvector"})
-"""Arrays in name only: PostgreSQL has no `@>` for them."""
-
 
 def kind_of(type_: Type) -> Kind:
     """The kind of a column of this type; `other` where the type is not known here."""
     if type_.labels is not None:
         return Kind("enum", ORDERED, _one_of(type_.labels))
-    if type_.is_array:
+    if type_.is_array and type_.name not in VECTORS:
         element = kind_of(type_.element) if type_.element is not None else OTHER
-        operators = LISTED if element.is_comparable and type_.name not in VECTORS else OPAQUE
+        operators = LISTED if element.is_comparable else OPAQUE
         return Kind("array", operators, _refuse, is_sortable=False, element=element)
     if type_.name == "citext":
         return TEXT

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from plugins.resources.schema.catalogue import Column, Table
+from plugins.resources.schema.catalogue import Action, Column, Table
 from plugins.resources.schema.kinds import Kind
 
 
@@ -17,6 +17,8 @@ class Field:
     """In JSON and in query strings."""
     column: Column
     kind: Kind
+    is_text: bool = False
+    """True for numbers that are shown as text, with all their digits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,19 @@ class Order:
 
     field: Field
     is_descending: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Writes:
+    """What clients may do to the rows of a resource beside reading them."""
+
+    actions: frozenset[Action] = frozenset()
+    creatable: frozenset[str] = frozenset()
+    """API names of the fields that a new row takes."""
+    changeable: frozenset[str] = frozenset()
+    """Those that can be changed in a row that is there; never part of the key."""
+    modified: Column | None = None
+    """Where the time of a write is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +63,7 @@ class Resource:
     """The default sort, before the tie-break."""
     limit: int = 10
     max_limit: int = 100
+    writes: Writes = Writes()
     children: tuple[Child, ...] = field(default=())
 
     @property

@@ -7,11 +7,12 @@ mistake; what cannot be served is left out with one sentence that says why. For 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from plugins.resources.schema.catalogue import Catalogue, Table
+from plugins.resources.schema.allowing import ACTIONS
+from plugins.resources.schema.catalogue import Action, Catalogue, Table
 from plugins.resources.schema.findings import Findings, Mistake, hint
 from plugins.resources.schema.naming import SEGMENT_CHARS, encoded
 from plugins.resources.schema.relating import with_children
@@ -48,7 +49,8 @@ def select(catalogue: Catalogue, settings: Settings, *, plugin: str) -> Selectio
         _check_names(catalogue, settings, findings)
         for table in _chosen(catalogue, settings, findings):
             is_named = table.name in settings.tables
-            resource = shape(table, settings.options(table.name), findings, is_named=is_named)
+            asked = _asked(table.name, settings)
+            resource = shape(table, settings.options(table.name), findings, is_named=is_named, asked=asked)
             if resource is not None:
                 resources.append(resource)
         _check_paths(resources, settings, findings)
@@ -91,6 +93,33 @@ def _check_names(catalogue: Catalogue, settings: Settings, findings: Findings) -
             findings.blame("table", name, message=message, rename=rename)
     for message in messages:
         findings.blame("tables", message=message, write=list(right) or [EVERY])
+    _check_writes(catalogue, settings, findings, served=tables if EVERY in asked else right)
+
+
+def _check_writes(catalogue: Catalogue, settings: Settings, findings: Findings, *, served: Collection[str]) -> None:
+    """Every table that `writes` names is there, and is served."""
+    right: dict[str, None] = {}
+    messages: list[str] = []
+    for name in settings.writes:
+        meant = name if name in served else nearest(name, served)
+        if meant:
+            right.setdefault(meant)
+        if name == EVERY:
+            messages.append('names "*", while writing is switched on by the names of tables')
+        elif name not in catalogue.tables:
+            messages.append(f"names {toml(name)}, which schema {catalogue.schema} lacks; {hint(meant, served)}")
+        elif name not in served:
+            messages.append(f"names {toml(name)}, which tables does not name")
+    for message in messages:
+        findings.blame("writes", message=message, write=list(right))
+
+
+def _asked(name: str, settings: Settings) -> frozenset[Action]:
+    """What the settings say that clients may do to rows of a table; its own table has the last word."""
+    own = settings.options(name).writes
+    if own is None:
+        own = name in settings.tables or name in settings.writes
+    return frozenset(ACTIONS if own is True else own or ())
 
 
 def _chosen(catalogue: Catalogue, settings: Settings, findings: Findings) -> Iterator[Table]:

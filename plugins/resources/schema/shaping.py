@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from urllib.parse import quote
 
-from plugins.resources.schema.catalogue import Table
+from plugins.resources.schema.allowing import allowed
+from plugins.resources.schema.catalogue import Action, Column, Table
 from plugins.resources.schema.findings import Findings
 from plugins.resources.schema.kinds import kind_of
 from plugins.resources.schema.naming import SEGMENT_CHARS, api_names, is_segment
@@ -13,24 +14,44 @@ from plugins.resources.schema.resource import Field, Order, Resource
 from plugins.resources.settings import TableSettings
 from service.api import listed, looks_secret
 
+TIMES = frozenset({"timestamp", "timestamptz"})
+"""What a column can be that holds the time of a change."""
+
+LONG_NUMBERS = frozenset({"int8", "numeric"})
+"""What has more digits than a floating-point number, which is what many clients make of it."""
+
 DEFAULT_LIMIT = 10
 """Rows a page, where neither client nor operator says."""
 
 
-def shape(table: Table, options: TableSettings, findings: Findings, *, is_named: bool = True) -> Resource | None:
+def shape(
+    table: Table,
+    options: TableSettings,
+    findings: Findings,
+    *,
+    is_named: bool = True,
+    asked: frozenset[Action] = frozenset(),
+) -> Resource | None:
     """The resource, without children; None if it has faults or nothing to show. `is_named` is false for a table that
-    only `"*"` has found: settings meant for another database's table of this name are no fault then."""
+    only `"*"` has found: settings meant for another database's table of this name are no fault then. `asked` is what
+    clients should be able to do."""
     mistakes_before = len(findings.mistakes)
     visible = _visible(table, options, findings, may_lack=not is_named)
     names = api_names(visible, in_camel_case=options.names == "camel")
     readable = {
-        column.name: Field(names.get(column.name, column.name), column, kind_of(column.type))
+        column.name: Field(
+            names.get(column.name, column.name),
+            column,
+            kind_of(column.type),
+            is_text=options.bigint == "string" and _is_long(column),
+        )
         for column in table.columns.values()
         if column.is_readable
     }
     fields = {names[name]: readable[name] for name in visible}
     key = _key(table, options, readable, visible, findings)
     sort = tuple(_sort(table, options, readable, visible, findings, may_lack=not is_named))
+    modified = _modified(table, options, findings, may_lack=not is_named)
     limit = min(DEFAULT_LIMIT, options.max_limit) if options.limit is None else options.limit
     if len(findings.mistakes) > mistakes_before:
         return None
@@ -44,23 +65,47 @@ def shape(table: Table, options: TableSettings, findings: Findings, *, is_named:
             f"{findings.header(table.name)}."
         )
         return None
+    has_items = bool(key) and _fits_url(key, visible)
+    writes = allowed(table, asked, fields.values(), key=key if has_items else (), modified=modified, findings=findings)
     resource = Resource(
         name=table.name,
         path=quote(path, safe=SEGMENT_CHARS),
         table=table,
         fields=fields,
         key=key,
-        has_items=bool(key) and _fits_url(key, visible),
+        has_items=has_items,
         tie_break=key or tuple(field for field in fields.values() if field.kind.is_sortable),
         sort=sort,
         limit=limit,
         max_limit=options.max_limit,
+        writes=writes,
     )
-    if not resource.has_items:
+    if not has_items:
         without = "without items and cursors" if resource.cursorless else "without items"
         reason = f"its key {listed([part.column.name for part in key])} is hidden or of a type that no URL can hold"
         findings.say(f"{table.name} is served as a list {without}, since {reason if key else 'it has no key'}.")
     return resource
+
+
+def _is_long(column: Column) -> bool:
+    type_ = column.type.element or column.type
+    return type_.schema == "pg_catalog" and type_.name in LONG_NUMBERS
+
+
+def _modified(table: Table, options: TableSettings, findings: Findings, *, may_lack: bool) -> Column | None:
+    """The column that holds the time of a change."""
+
+    def refuse(name: str) -> str | None:
+        column = table.columns[name]
+        if column.type.name not in TIMES:
+            return f"of type {column.type.name}, which holds no time of a change"
+        return "which PostgreSQL itself fills" if column.is_generated else None
+
+    if options.modified is None:
+        return None
+    named = (options.modified,) if "," in options.modified else options.modified  # a text may be a list of names
+    standing = findings.standing(table, "modified", named, refuse=refuse, may_lack=may_lack)
+    return table.columns[standing[0]] if standing else None
 
 
 def _visible(table: Table, options: TableSettings, findings: Findings, *, may_lack: bool) -> list[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Protocol
@@ -17,6 +19,8 @@ from plugins.resources.schema.catalogue import Catalogue, Column, Table, Type
 from plugins.resources.schema.resource import Resource
 from plugins.resources.schema.selecting import select
 from service.testing.service import MakeService, Service
+
+JSON = "application/json"
 
 MakeDatabase = Callable[[str], str]
 
@@ -75,23 +79,51 @@ def items() -> Resource:
 
 
 class Serve(Protocol):
-    def __call__(self, sql: str, **settings: Any) -> Awaitable[Api]:
-        """Serve a new database made by `sql`; `settings` are those of [plugins.resources]."""
+    def __call__(self, sql: str, *plugins: Any, **settings: Any) -> Awaitable[Api]:
+        """Serve a new database made by `sql`, with more `plugins`; `settings` are those of [plugins.resources]."""
 
 
 class Api:
     """A client of one service, for answers in JSON."""
 
     def __init__(self, service: Service, url: str) -> None:
+        self.service = service
         self.client = service.client
         self.said = service.said
         self.url = url
+        self.headers: Mapping[str, str] = {}
+        """Those of the last answer to `send`."""
 
     async def get(self, path: str) -> tuple[int, Any]:
         """Status and body. `path` is below /api/v1 and goes out as it is."""
         slash = "" if path[:1] in ("", "?") else "/"
         response = await self.client.get(URL(f"/api/v1{slash}{path}", encoded=True))
         return response.status, await response.json()
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        raw: bytes | None = None,
+        content_type: str = JSON,
+    ) -> tuple[int, Any]:
+        """Status and body, None where there is none, of a request with `body` as JSON, or `raw` as it is."""
+        data = raw if raw is not None else None if body is None else json.dumps(body).encode()
+        headers = {"Content-Type": content_type} if data is not None else {}
+        url = URL(f"/api/v1/{path}", encoded=True)
+        stream = BytesIO(data) if data is not None else None
+        async with self.client.request(method, url, data=stream, headers=headers) as response:
+            self.headers = response.headers
+            text = await response.read()
+            return response.status, json.loads(text) if text else None
+
+    async def refused(self, method: str, path: str, body: Any = None, *, status: int = 422) -> list[tuple[str, str]]:
+        """Fields and messages of a write that must be refused."""
+        answered, answer = await self.send(method, path, body)
+        assert answered == status, answer
+        return [(detail["field"], detail["message"]) for detail in answer["error"]["details"]]
 
     async def rows(self, path: str) -> list[Any]:
         """The rows of a list that must be there."""
@@ -114,14 +146,23 @@ def awkward_sql() -> str:
 
 
 @pytest.fixture
-def serve(make_service: MakeService, make_database: MakeDatabase) -> Serve:
-    async def make(sql: str, **settings: Any) -> Api:
-        url = make_database(sql)
+def serve_at(make_service: MakeService) -> Callable[..., Awaitable[Api]]:
+    """As `serve`, for the database of a URL."""
+
+    async def make(url: str, *plugins: Any, **settings: Any) -> Api:
         service = await make_service(
-            plugins=["database", "resources"],
+            plugins=["database", "resources", *plugins],
             settings={"plugins": {"database": {"url": url}, "resources": settings}},
         )
         return Api(service, url)
+
+    return make
+
+
+@pytest.fixture
+def serve(serve_at: Callable[..., Awaitable[Api]], make_database: MakeDatabase) -> Serve:
+    async def make(sql: str, *plugins: Any, **settings: Any) -> Api:
+        return await serve_at(make_database(sql), *plugins, **settings)
 
     return make
 

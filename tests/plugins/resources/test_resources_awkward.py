@@ -18,7 +18,7 @@ def key_of(row: dict[str, object], key: list[str]) -> str:
 async def test_every_row_of_every_table_is_read_by_list_by_key_and_along_foreign_keys(serve, awkward_sql):
     api = await serve(awkward_sql, tables=["*"])
     _, index = await api.get("")
-    assert len(index["data"]) == 16
+    assert len(index["data"]) == 24
     for resource in index["data"]:
         path = resource["path"].removeprefix("/api/v1/")
         for row in await api.rows(path):

@@ -21,6 +21,8 @@ async def test_catalogue_knows_every_relation_by_kind(awkward):
     assert {name: table.relation for name, table in awkward.tables.items() if table.relation != "table"} == {
         "events": "partitioned table",
         "happy": "view",
+        "small_staff": "view",
+        "staff_count": "view",
         "totals": "materialised view",
     }
     assert [name for name, table in awkward.tables.items() if table.is_partition] == ["events_2026"]
@@ -98,3 +100,55 @@ async def test_schema_that_is_not_there_has_no_tables(make_database):
     finally:
         await connection.close()
     assert (catalogue.tables, catalogue.schemas) == ({}, ("public", "shop"))
+
+
+async def test_catalogue_knows_what_can_be_written_and_how_much_fits(awkward):
+    tables, columns = awkward.tables, awkward.tables["limits"].columns
+    assert {name: set(tables[name].supported) for name in ("happy", "staff_count", "totals", "events")} == {
+        "happy": {"create", "update", "delete"},
+        "staff_count": set(),
+        "totals": set(),
+        "events": {"create", "update", "delete"},
+    }
+    staff = tables["small_staff"].columns
+    assert (staff["id"].is_updatable, staff["doubled"].is_updatable, staff["doubled"].is_insertable) == (
+        True,
+        False,
+        False,
+    )
+    assert (columns["price"].declared, columns["var"].declared, columns["code"].declared) == (
+        "numeric(5,2)",
+        "character varying(3)",
+        "code",
+    )
+    assert (columns["var"].modifier, columns["code"].modifier, columns["vars"].modifier) == (7, 9, 7)
+    assert columns["code"].default == "'none'::character varying"
+
+
+async def test_catalogue_knows_what_deleting_does_to_others_and_who_shows_whose_rows(connection):
+    await connection.execute("""
+        CREATE TABLE a (id int PRIMARY KEY);
+        CREATE TABLE b (id int PRIMARY KEY, a int REFERENCES a ON DELETE CASCADE ON UPDATE CASCADE);
+        CREATE TABLE c (a int REFERENCES a ON DELETE SET NULL, b int REFERENCES b ON DELETE RESTRICT);
+        CREATE VIEW v AS SELECT * FROM a JOIN c ON c.a = a.id;
+    """)
+    tables = read_catalogue((await connection.fetchval(CATALOGUE, "public")).encode()).tables
+    found = {key.name: (key.on_delete, key.on_update) for table in tables.values() for key in table.foreign_keys}
+    assert found == {"b_a_fkey": ("delete", "update"), "c_a_fkey": ("update", None), "c_b_fkey": (None, None)}
+    assert tables["v"].shows == ("a", "c")
+
+
+async def test_catalogue_says_what_the_role_may_write(make_database):
+    connection = await asyncpg.connect(make_database("CREATE TABLE a (id int PRIMARY KEY, open text, closed text)"))
+    try:
+        async with connection.transaction():
+            await connection.execute(
+                "CREATE ROLE writer; GRANT SELECT, INSERT ON a TO writer; GRANT UPDATE (open) ON a TO writer; "
+                "SET LOCAL ROLE writer"
+            )
+            table = read_catalogue((await connection.fetchval(CATALOGUE, "public")).encode()).tables["a"]
+            await connection.execute("RESET ROLE; REVOKE ALL ON a FROM writer; DROP ROLE writer")
+    finally:
+        await connection.close()
+    assert set(table.granted) == {"create", "update"}
+    assert [name for name, column in table.columns.items() if column.is_updatable] == ["open"]

@@ -47,7 +47,7 @@ def test_depth_up_to_the_limit_is_read() -> None:
         (b"01", "is not JSON at line 1, column 2: extra data"),
         (b'"a\tb"', "is not JSON at line 1, column 3: invalid control character at"),
         (b'"\xff"', "is not UTF-8 at byte 2"),
-        (b"\xef\xbb\xbf{}", "is not JSON at line 1, column 1: unexpected UTF-8 BOM (decode using utf-8-sig)"),
+        (b"\xef\xbb\xbf{}", "is not JSON at line 1, column 1: unexpected byte order mark"),
         (b"NaN", "has NaN, which is no JSON number"),
         (b"[-Infinity]", "has -Infinity, which is no JSON number"),
         (b'{"a": 1, "a": 2}', "has the name a twice in one object"),

@@ -121,7 +121,7 @@ async def test_children_report_faults_of_path_and_query_at_once(serve):
 
 
 async def test_head_has_the_length_of_get_and_options_says_what_is_allowed(serve):
-    api = await serve(SHOP, tables=["users"])
+    api = await serve(SHOP, tables=["*"])
     for path in ("/api/v1", "/api/v1/users", "/api/v1/users/1"):
         got = await api.client.get(path)
         head = await api.client.head(path)

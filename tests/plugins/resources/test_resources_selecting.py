@@ -93,6 +93,18 @@ MISTAKES = [
         },
         [(("table", "users", "path"), '"x" is the path of table report too', "users-2")],
     ),
+    (
+        {"tables": ["*"], "writes": ["user", "orders"]},
+        [(("writes",), 'names "user", which schema public lacks; did you mean "users"?', ["users", "orders"])],
+    ),
+    (
+        {"tables": ["users"], "writes": ["orders", "users"]},
+        [(("writes",), 'names "orders", which tables does not name', ["users"])],
+    ),
+    (
+        {"tables": ["*"], "writes": ["*", "users"]},
+        [(("writes",), 'names "*", while writing is switched on by the names of tables', ["users"])],
+    ),
 ]
 """Settings, and for each mistake in them its path, what is wrong, and the value to write."""
 
@@ -114,6 +126,9 @@ MISTAKES_IN_COLUMNS = [
      ["id", "email"]),
     ("report", "key", "m", ['names "m", which is no column of it; it has n, meta and secret'], None),
     ("report", "key", ["n", "meta"], ['names "meta", of type jsonb, which no URL can hold'], ["n"]),
+    ("users", "modified", "update_at", ['names "update_at", which is no column of it; did you mean "created_at"?'],
+     "created_at"),
+    ("users", "modified", "email", ['names "email", of type text, which holds no time of a change'], None),
     ("report", "key", "secret", ['names "secret", which the database role may not read'], None),
 ]  # fmt: skip
 """A table, one of its settings, what is wrong in that, and what to write for all of it."""

@@ -1,0 +1,173 @@
+"""Writing: what is bound to the routes that make, change and remove rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+from urllib.parse import quote
+
+from aiohttp.web import Request
+
+from plugins.resources.handlers.committing import Committer, Written, spelled
+from plugins.resources.parse.body import BodyReader, Mode, Row, read_object
+from plugins.resources.parse.documents import Document, Malformed
+from plugins.resources.parse.faults import Fault
+from plugins.resources.parse.query import parse_key, parse_nothing
+from plugins.resources.plan.items import ItemStatement
+from plugins.resources.plan.writes import WriteStatements, trial
+from plugins.resources.render import item_methods, refusal, rejection
+from plugins.resources.schema.catalogue import Action
+from plugins.resources.schema.kinds import Unfit
+from plugins.resources.schema.naming import SEGMENT_CHARS
+from plugins.resources.schema.resource import Resource
+from service.api import (
+    Answer,
+    Conflict,
+    Database,
+    Detail,
+    InternalError,
+    InvalidBody,
+    InvalidRequest,
+    NotFound,
+    ServiceError,
+    UnsupportedMediaType,
+)
+
+JSON: Final = "application/json"
+
+Reaches = Callable[[Action, Sequence[str]], Sequence[str]]
+"""The names of resources that differ as well after an action on these columns."""
+
+
+class WriteHandler:
+    """`POST /{resource}`; `PATCH`, `PUT` and `DELETE /{resource}/{id}`; `OPTIONS` there."""
+
+    def __init__(self, resource: Resource, database: Database, committer: Committer, *, reaches: Reaches) -> None:
+        self._resource = resource
+        self._fetch_json = database.fetch_json
+        self._commit = committer.commit
+        self._reaches = reaches
+        self._statements = WriteStatements(resource)
+        self._item = ItemStatement(resource)
+        self._readers: Mapping[Mode, BodyReader] = {
+            mode: BodyReader(resource, mode) for mode in ("create", "update", "replace")
+        }
+        self._removed = reaches("delete", ())
+        self._allow = ", ".join(sorted(item_methods(resource)))
+
+    async def create(self, request: Request) -> Answer:
+        faults: list[Fault] = []
+        parse_nothing(request.rel_url.raw_query_string, faults)
+        if faults:
+            raise refusal(faults)
+        row = self._read(await _object(request), "create", ())
+        sql, arguments = self._statements.insert(row)
+        written = await self._written("create", sql, arguments, row)
+        if written is None:  # a trigger's doing
+            raise Conflict("The database did not keep this row.")
+        where = quote(spelled(written.key), safe=SEGMENT_CHARS) if written.key else ""
+        headers = [("Location", f"{request.rel_url.raw_path}/{where}")] if where else []
+        return Answer(201, written.row, headers=headers)
+
+    async def update(self, request: Request) -> Answer:
+        key = self._key(request)
+        row = self._read(await _object(request), "update", key)
+        if row.fields:
+            return await self._changed(key, row)
+        body = await self._fetch_json(self._item.sql(None), *key)
+        if body is None:
+            raise self._absent()
+        return Answer(200, body)
+
+    async def replace(self, request: Request) -> Answer:
+        key = self._key(request)
+        return await self._changed(key, self._read(await _object(request), "replace", key))
+
+    async def delete(self, request: Request) -> Answer:
+        key = self._key(request)
+        try:
+            written = await self._commit(self._statements.delete, key, reach=self._removed)
+        except (InvalidRequest, InvalidBody) as error:  # of other rows, which this would have changed
+            raise Conflict(error.message) from error
+        if written is None:
+            raise self._absent()
+        return Answer(204)
+
+    def options(self, request: Request) -> Answer:
+        return Answer(204, headers=[("Allow", self._allow), ("Accept-Patch", JSON)])
+
+    # --- steps of these
+
+    def _key(self, request: Request) -> list[str]:
+        faults: list[Fault] = []
+        key = parse_key(request.match_info["id"], self._resource, faults)
+        parse_nothing(request.rel_url.raw_query_string, faults)
+        if faults:
+            raise refusal(faults)
+        return key
+
+    def _read(self, body: Mapping[str, Document], mode: Mode, key: Sequence[str]) -> Row:
+        faults: list[Fault] = []
+        row = self._readers[mode].read(body, key, faults)
+        if faults:
+            raise rejection(faults)
+        return row
+
+    async def _changed(self, key: Sequence[str], row: Row) -> Answer:
+        sql, arguments = self._statements.update(key, row)
+        written = await self._written("update", sql, arguments, row)
+        if written is None:
+            raise self._absent()
+        return Answer(200, written.row)
+
+    async def _written(self, action: Action, sql: str, arguments: Sequence[object], row: Row) -> Written | None:
+        columns = [field.column.name for field in (*row.fields, *row.absent)]
+        try:
+            return await self._commit(sql, arguments, reach=self._reaches(action, columns))
+        except (InvalidRequest, InvalidBody, InternalError, Conflict) as error:
+            raise await self._in_api_names(error, row) from error
+
+    async def _in_api_names(self, error: ServiceError, row: Row) -> ServiceError:
+        """The same refusal, told of fields; where PostgreSQL did not tell which value it is, each is tried alone."""
+        names = {field.column.name: field.name for field in self._resource.fields.values()}
+        details = [Detail(names[each.field], f"{each.message}.") for each in error.details if each.field in names]
+        if not error.details and not isinstance(error, Conflict):
+            details = await self._untaken(row)
+            if details:
+                return rejection([Fault(each.field, each.message) for each in details])
+        kind = InvalidBody if isinstance(error, InvalidRequest) else type(error)
+        return kind(error.message, details=details, headers=error.headers)
+
+    async def _untaken(self, row: Row) -> list[Detail]:
+        """The fields whose value PostgreSQL does not take."""
+        details = []
+        for field, value in zip(row.fields, row.values, strict=True):
+            if value is None:
+                continue
+            try:
+                await self._fetch_json(trial(field.column), value)
+            except InvalidBody:
+                details.append(Detail(field.name, "is not allowed."))
+            except (InvalidRequest, InternalError):
+                details.append(Detail(field.name, f"must be a value of the type {field.column.declared}."))
+        return details
+
+    def _absent(self) -> NotFound:
+        return NotFound(f"There is no such row in {self._resource.name}.")
+
+
+async def _object(request: Request) -> Mapping[str, Document]:
+    """The JSON object in the body. Raises UnsupportedMediaType, InvalidRequest, InvalidBody."""
+    if request.content_type != JSON or "Content-Type" not in request.headers or not _is_utf8(request.charset):
+        name = "Accept-Patch" if request.method == "PATCH" else "Accept"
+        raise UnsupportedMediaType(f"The body must be {JSON}, in UTF-8.", headers={name: JSON})
+    try:
+        return read_object(await request.read())
+    except Malformed as malformed:
+        raise refusal([Fault("body", f"{malformed}.")]) from None
+    except Unfit as unfit:
+        raise rejection([Fault("body", f"{unfit}.")]) from None
+
+
+def _is_utf8(charset: str | None) -> bool:
+    return charset is None or charset.lower() in ("utf-8", "utf8")
