@@ -10,6 +10,9 @@ import re
 from typing import Final
 from urllib.parse import quote, unquote_plus
 
+from plugins.resources.parse.query import MAX_OFFSET_ROWS
+from plugins.resources.render import Pagination
+
 MAX_CHARS: Final = 4_000
 """Of the header (chosen: clients and proxies take 8 KiB for a header line or for all). A longer one is left out."""
 
@@ -32,10 +35,19 @@ def elsewhere(query: str) -> str:
     return f"{query}&"
 
 
-def link_header(query: str, places: dict[str, str]) -> str:
-    """The header's value, of relations and the parameter that leads there: `next` and `page=2`. Empty where it would
-    be too long."""
+def link_header(query: str, pagination: Pagination) -> str:
+    """The header's value: by page as far as pages go, else by cursor; empty where it would be too long."""
+    page, limit, pages = pagination.page, pagination.limit, pagination.pages
     rest = elsewhere(query)
-    links = [f'<?{rest}{place}>; rel="{relation}"' for relation, place in places.items()]
-    value = ", ".join(links)
+    value = f'<?{rest}page=1>; rel="first"'
+    if page is not None and pagination.has_prev:
+        value += f', <?{rest}page={page - 1}>; rel="prev"'
+    elif pagination.prev_cursor is not None:
+        value += f', <?{rest}cursor={pagination.prev_cursor}>; rel="prev"'
+    if page is not None and pagination.has_next and page * limit <= MAX_OFFSET_ROWS:
+        value += f', <?{rest}page={page + 1}>; rel="next"'
+    elif pagination.next_cursor is not None:
+        value += f', <?{rest}cursor={pagination.next_cursor}>; rel="next"'
+    if pages and not pagination.is_estimate and (pages - 1) * limit <= MAX_OFFSET_ROWS:
+        value += f', <?{rest}page={pages}>; rel="last"'
     return value if len(value) <= MAX_CHARS else ""

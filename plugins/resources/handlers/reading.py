@@ -10,7 +10,7 @@ from plugins.resources.handlers.counting import Totals
 from plugins.resources.links import link_header
 from plugins.resources.parse.cursors import OTHER_SIDE, fingerprint, write_cursor
 from plugins.resources.parse.faults import Fault
-from plugins.resources.parse.query import MAX_OFFSET_ROWS, ListQuery, parse_item, parse_key, parse_list
+from plugins.resources.parse.query import ListQuery, parse_item, parse_key, parse_list
 from plugins.resources.plan.items import ItemStatement
 from plugins.resources.plan.lists import Below, ListStatement
 from plugins.resources.render import Page, Pagination, list_body, read_page, refusal
@@ -70,7 +70,7 @@ class ListHandler:
             bound_to = self._plain_bound if is_plain else fingerprint((*self._scope, *key), order, query.conditions)
         pagination = _paginate(query, page, total, is_estimate=is_estimate, bound_to=bound_to)
         answer = Answer(200, list_body(page.rows, pagination))
-        links = link_header(text, _places(pagination))
+        links = link_header(text, pagination)
         if links:
             answer.add("Link", links)
         return answer
@@ -99,24 +99,6 @@ def _paginate(query: ListQuery, page: Page, total: int | None, *, is_estimate: b
         following, preceding = (back, None) if cursor.is_backward else (None, back)
     pages = None if total is None else -(-total // limit)
     return Pagination(number, limit, total, pages, has_next, has_prev, following, preceding, is_estimate)
-
-
-def _places(pagination: Pagination) -> dict[str, str]:
-    """Where the other pages are, by relation: by page as far as pages go, else by cursor."""
-    page, limit = pagination.page, pagination.limit
-    places = {"first": "page=1"}
-    if page is not None and pagination.has_prev:
-        places["prev"] = f"page={page - 1}"
-    elif pagination.prev_cursor is not None:
-        places["prev"] = f"cursor={pagination.prev_cursor}"
-    if page is not None and pagination.has_next and page * limit <= MAX_OFFSET_ROWS:
-        places["next"] = f"page={page + 1}"
-    elif pagination.next_cursor is not None:
-        places["next"] = f"cursor={pagination.next_cursor}"
-    pages = pagination.pages
-    if pages and not pagination.is_estimate and (pages - 1) * limit <= MAX_OFFSET_ROWS:
-        places["last"] = f"page={pages}"
-    return places
 
 
 class ItemHandler:
