@@ -40,14 +40,17 @@ OPERATORS: Final = {
 }
 
 _NAME: Final = r'"((?:[^"]|"")+)"'
+_CAST: Final = r'(?:::(?:text|"(?:[^"]|"")+"\."(?:[^"]|"")+"))?'
+"""Of a column to the type that it is compared as."""
+
 _LIST: Final = re.compile(
     rf" FROM {_NAME}\.{_NAME} t(?: WHERE (?P<where>.*?))?(?: ORDER BY (?P<order>[^()]*?))? LIMIT ", re.DOTALL
 )
 _CONDITION: Final = re.compile(
-    rf't\.{_NAME}(?:::text)?(?: COLLATE "[^"]*")? '
+    rf't\.{_NAME}{_CAST}(?: COLLATE "[^"]*")? '
     rf"({'|'.join(re.escape(each) for each in sorted(OPERATORS, key=len, reverse=True))})(?![A-Za-z])"
 )
-_NOT_IN: Final = re.compile(rf"\(t\.{_NAME} <> ALL \([^()]*\) OR t\.{_NAME} IS NULL\)")
+_NOT_IN: Final = re.compile(rf"\(t\.{_NAME}{_CAST} <> ALL \([^()]*\) OR t\.{_NAME}{_CAST} IS NULL\)")
 _ORDER: Final = re.compile(rf"t\.{_NAME}( DESC)?")
 
 

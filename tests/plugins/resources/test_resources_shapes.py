@@ -141,17 +141,22 @@ async def test_list_that_fails_is_counted_too(make_service: Any, make_database: 
         "state[nin]=ok,sad&name[ne]=x&born[null]=true",
         "isNew[ne]=true&weight[gt]=1&code[lte]=00000000-0000-0000-0000-000000000000&sort=name,-price",
         "page[eq]=4&name[contains]=) OR (",
+        "price[between]=1,2&name[ilike]=a%25&tags[has]=x",
     ],
 )
 @pytest.mark.parametrize("is_below", [False, True])
-def test_statement_of_a_list_is_read_back_as_its_shape(items: Resource, query: str, is_below: bool) -> None:
+@pytest.mark.parametrize("is_counted", [False, True])
+def test_statement_of_a_list_is_read_back_as_its_shape(
+    items: Resource, query: str, is_below: bool, is_counted: bool
+) -> None:
     """What pg_stat_statements keeps is the text without its values, which ours have none of."""
     column = items.table.columns["page"]
     child = Child(items, "items", "items", (column,), (items.table.columns["id"],))
     statement = ListStatement(items, Below(items, child) if is_below else None)
     watch = stopped().watch(items, [column] if is_below else [])
     parsed = asked(query, items)
-    sql, _ = statement.plan(parsed, [PARENT_ID] if is_below else [])
+    chosen = statement.choose(parsed, [PARENT_ID] if is_below else [])
+    sql, _ = statement.plan(parsed, chosen, statement.order(parsed), is_counted=is_counted)
     assert shape_in(sql, {("public", "items"): items}) == watch.shape(parsed)
 
 
