@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 from aiohttp.test_utils import make_mocked_request
@@ -10,6 +11,7 @@ from aiohttp.test_utils import make_mocked_request
 from plugins.resources.handlers.reading import ItemHandler, ListHandler
 from plugins.resources.parse.query import ListQuery
 from plugins.resources.render import list_body
+from plugins.resources.shapes import Shapes
 from service.errors import InvalidRequest, NotFound
 
 
@@ -27,7 +29,9 @@ class Database:
 
 async def test_list_is_one_statement_and_its_rows_are_not_looked_at(items):
     database = Database(b'[[{"any": thing}, not json], true, 45]')
-    answer = await ListHandler(items, database).list_rows(make_mocked_request("GET", "/items?page=2&limit=20&id[gt]=3"))
+    answer = await ListHandler(items, database, Shapes(time.monotonic).watch(items)).list_rows(
+        make_mocked_request("GET", "/items?page=2&limit=20&id[gt]=3")
+    )
     assert len(database.asked) == 1
     assert database.asked[0][1] == (20, 20, "3")
     assert answer.status == 200
@@ -51,12 +55,16 @@ async def test_nothing_found_is_not_found(items):
 async def test_what_cannot_be_understood_asks_nothing_of_the_database(items):
     database = Database(b"")
     with pytest.raises(InvalidRequest) as refused:
-        await ListHandler(items, database).list_rows(make_mocked_request("GET", "/items?price=x&nope=1"))
+        await ListHandler(items, database, Shapes(time.monotonic).watch(items)).list_rows(
+            make_mocked_request("GET", "/items?price=x&nope=1")
+        )
     assert database.asked == []
     assert refused.value.message == "2 parameters are wrong."
     assert [detail.field for detail in refused.value.details] == ["price", "nope"]
     with pytest.raises(InvalidRequest, match=r"^price must be a number\.$"):
-        await ListHandler(items, database).list_rows(make_mocked_request("GET", "/items?price=x"))
+        await ListHandler(items, database, Shapes(time.monotonic).watch(items)).list_rows(
+            make_mocked_request("GET", "/items?price=x")
+        )
 
 
 @pytest.mark.parametrize(

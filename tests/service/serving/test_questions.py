@@ -243,9 +243,7 @@ async def test_service_has_its_ports_in_its_lifespan(make_service: Any) -> None:
                 self.run = run
 
     service = await make_service([Hello])
-    with pytest.raises(
-        PluginError, match=r"^plugin hello opens its ports in a service; there they come"
-    ):
+    with pytest.raises(PluginError, match=r"^plugin hello opens its ports in a service; there they come"):
         async with opened(service.application.loaded["hello"].plugin.run):
             raise AssertionError("It did open them.")
 
