@@ -40,6 +40,9 @@ log = logging.getLogger("pegboard")
 OVERDUE_S: Final = 5.0
 """What workers get beyond their own deadlines before they are killed: their plugins close in it (chosen)."""
 
+CALM_S: Final = 0.1
+"""How long a reload that was asked for waits for others who ask: each worker hears of the same thing (chosen)."""
+
 URGED_S: Final = 3 * CUT_S
 """The same where the operator has asked twice: handlers and plugins are cancelled, and threads awaited, in it."""
 
@@ -242,6 +245,7 @@ class Supervisor:
             self._tasks.spawn(self._reload_for(reason), name="reload")
 
     async def _reload_for(self, reason: str) -> None:
+        await asyncio.sleep(CALM_S)
         async with self._reloading:  # until the one before has ended
             self._is_reload_waiting = False
         try:

@@ -299,6 +299,39 @@ async def test_plugin_may_ask_for_a_reload(start: Any) -> None:
     assert '"message":"Reloaded in ' in service.out
 
 
+async def test_workers_that_ask_for_a_reload_at_one_time_get_one(start: Any, tmp_path: Path) -> None:
+    asking = """
+        import asyncio
+        from contextlib import asynccontextmanager
+        from pathlib import Path
+        from service.api import hookimpl
+
+        class Plugin:
+            def __init__(self, settings, run):
+                self.run = run
+
+            @hookimpl
+            @asynccontextmanager
+            async def lifespan(self, ports):
+                if not Path("asked").exists():
+                    self.run.spawn(self.ask(), name="ask")
+                yield
+
+            async def ask(self):
+                while not Path("asked").exists():
+                    await asyncio.sleep(0.005)
+                self.run.request_reload("both have seen it")
+        """
+    service = await (await start("--workers", "2", asking=asking, logs="")).served()
+    before = await service.pids(2)
+    (tmp_path / "asked").touch()
+    await service.until_pids(lambda pids: not pids & before, count=2)
+    assert (await service.command("reload"))[0] == 0  # after whatever else was asked for
+    service.send(signal.SIGTERM)
+    await service.ended()
+    assert service.out.count('"message":"Reloaded in ') == 2
+
+
 async def test_household_that_begins_with_a_reload_is_refused(start: Any, tmp_path: Path) -> None:
     service = await (await start()).served()
     await (await start("--port", "0", house=HOUSEHOLD)).served()  # writes plugin and settings beside the first one's
