@@ -140,7 +140,7 @@ def test_failed_assertions_of_the_contract_show_what_they_compared(tmp_path: Pat
     )
     (tmp_path / "config.toml").touch()
     ran = run_pytest(tmp_path)
-    assert "8 passed" in ran.stdout, ran.stdout + ran.stderr
+    assert "9 passed" in ran.stdout, ran.stdout + ran.stderr
     assert "AssertionError: without a docstring below the field" in ran.stdout
     assert "assert ['size'] == []" in ran.stdout
 

@@ -82,7 +82,7 @@ def test_settings_of_the_package_are_checked_as_those_of_any_plugin(cli: Any, py
 def test_tests_of_the_package_pass_with_the_contract_among_them(python: Path, package: Path) -> None:
     told = run(python, "-W", "error", "-m", "pytest", "-p", "no:cacheprovider", "-rA", cwd=package)
     assert "TestFlags::test_what_it_opens_is_closed" in told
-    assert "16 passed" in told
+    assert "17 passed" in told
 
 
 def test_package_leaves_nothing_in_the_repository(python: Path) -> None:

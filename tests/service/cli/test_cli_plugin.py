@@ -47,7 +47,7 @@ def test_new_plugin_passes_its_test_and_serves_at_once(cli: Any) -> None:
     ]
     ran = run_pytest(cli.folder)
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "10 passed" in ran.stdout
+    assert "11 passed" in ran.stdout
     off = [f"plugins.{name}.enabled=false" for name in ("database", "resources", "logs")]
     started = cli.start("run", "--port", "0", *[word for each in off for word in ("--set", each)])
     assert started.get("/api/v1/hello") == (200, {"message": "Hello"})
