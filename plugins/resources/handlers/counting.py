@@ -12,8 +12,8 @@ from service.api import Clock, Database
 REMEMBERED_S: Final = 10.0
 """How long an estimate is good enough (chosen). A list that has one is not counted meanwhile."""
 
-MAX_REMEMBERED: Final = 500
-"""Estimates of one list, by conditions and values (chosen: with long values about 1 MB)."""
+MAX_REMEMBERED: Final = 200
+"""Estimates of one list, by conditions and values (chosen: at most 2 MB, usually a hundredth of it)."""
 
 
 class Totals:

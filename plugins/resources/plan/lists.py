@@ -34,8 +34,8 @@ from plugins.resources.plan.sql import (
 )
 from plugins.resources.schema.resource import Child, Field, Order, Resource
 
-MAX_TEXTS: Final = 500
-"""SQL texts kept for one list (chosen: as many as a connection keeps statements)."""
+MAX_TEXTS: Final = 100
+"""SQL texts kept for one list (chosen: at most 2 MB, usually a tenth of it)."""
 
 
 class Chosen(NamedTuple):
