@@ -52,20 +52,24 @@ class WriteHandler:
         self._readers: Mapping[Mode, BodyReader] = {
             mode: BodyReader(resource, mode) for mode in ("create", "update", "replace")
         }
-        self._removed = reaches("delete", ())
+        self._reached_by_create = reaches("create", ())
+        self._reached_by_delete = reaches("delete", ())
         self._allow = ", ".join(sorted(item_methods(resource)))
 
     async def create(self, request: Request) -> Answer:
-        faults: list[Fault] = []
-        parse_nothing(request.rel_url.raw_query_string, faults)
-        if faults:
-            raise refusal(faults)
+        if text := request.rel_url.raw_query_string:
+            faults: list[Fault] = []
+            parse_nothing(text, faults)
+            if faults:
+                raise refusal(faults)
         row = self._read(await _object(request), "create", ())
         sql, arguments = self._statements.insert(row)
-        written = await self._written("create", sql, arguments, row)
+        written = await self._written(sql, arguments, row, self._reached_by_create)
         if written is None:  # a trigger's doing
             raise Conflict("The database did not keep this row.")
-        where = quote(spelled(written.key), safe=SEGMENT_CHARS) if written.key else ""
+        where = spelled(written.key) if written.key else ""
+        if not (where.isascii() and where.isalnum()):
+            where = quote(where, safe=SEGMENT_CHARS)
         headers = [("Location", f"{request.rel_url.raw_path}/{where}")] if where else []
         return Answer(201, written.row, headers=headers)
 
@@ -86,7 +90,7 @@ class WriteHandler:
     async def delete(self, request: Request) -> Answer:
         key = self._key(request)
         try:
-            written = await self._commit(self._statements.delete, key, reach=self._removed)
+            written = await self._commit(self._statements.delete, key, reach=self._reached_by_delete)
         except (InvalidRequest, InvalidBody) as error:  # of other rows, which this would have changed
             raise Conflict(error.message) from error
         if written is None:
@@ -115,15 +119,15 @@ class WriteHandler:
 
     async def _changed(self, key: Sequence[str], row: Row) -> Answer:
         sql, arguments = self._statements.update(key, row)
-        written = await self._written("update", sql, arguments, row)
+        columns = [field.column.name for field in (*row.fields, *row.absent)]
+        written = await self._written(sql, arguments, row, self._reaches("update", columns))
         if written is None:
             raise self._absent()
         return Answer(200, written.row)
 
-    async def _written(self, action: Action, sql: str, arguments: Sequence[object], row: Row) -> Written | None:
-        columns = [field.column.name for field in (*row.fields, *row.absent)]
+    async def _written(self, sql: str, arguments: Sequence[object], row: Row, reach: Sequence[str]) -> Written | None:
         try:
-            return await self._commit(sql, arguments, reach=self._reaches(action, columns))
+            return await self._commit(sql, arguments, reach=reach)
         except (InvalidRequest, InvalidBody, InternalError, Conflict) as error:
             raise await self._in_api_names(error, row) from error
 
