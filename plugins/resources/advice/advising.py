@@ -178,11 +178,11 @@ def _looks(resources: Sequence[Resource], seen: Mapping[str, Sequence[Seen]]) ->
 
 
 def _is_of(shape: Shape, resources: Mapping[str, Resource]) -> bool:
-    """Whether there is such a list here: who has seen it may know another schema, or other operators."""
+    """Whether there is such a list here, and an index could serve it: who has seen it may know another schema."""
     resource = resources.get(shape.table)
     columns = {name for name, _ in shape.filters} | {name.removeprefix("-") for name in shape.order}
     operators = {operator for _, operator in shape.filters}
-    return resource is not None and columns <= resource.table.columns.keys() and operators.issubset(OPERATORS)
+    return resource is not None and columns <= resource.table.columns.keys() and operators <= {*OPERATORS}
 
 
 # --- words

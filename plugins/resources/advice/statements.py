@@ -40,17 +40,14 @@ OPERATORS: Final = {
 }
 
 _NAME: Final = r'"((?:[^"]|"")+)"'
-_CAST: Final = r'(?:::(?:text|"(?:[^"]|"")+"\."(?:[^"]|"")+"))?'
-"""Of a column to the type that it is compared as."""
-
 _LIST: Final = re.compile(
     rf" FROM {_NAME}\.{_NAME} t(?: WHERE (?P<where>.*?))?(?: ORDER BY (?P<order>[^()]*?))? LIMIT ", re.DOTALL
 )
 _CONDITION: Final = re.compile(
-    rf't\.{_NAME}{_CAST}(?: COLLATE "[^"]*")? '
+    rf't\.{_NAME}(?:::text|::"(?:[^"]|"")+"\."(?:[^"]|"")+")?(?: COLLATE "[^"]*")? '
     rf"({'|'.join(re.escape(each) for each in sorted(OPERATORS, key=len, reverse=True))})(?![A-Za-z])"
 )
-_NOT_IN: Final = re.compile(rf"\(t\.{_NAME}{_CAST} <> ALL \([^()]*\) OR t\.{_NAME}{_CAST} IS NULL\)")
+_NOT_IN: Final = re.compile(rf"\(t\.{_NAME}[^ ]* <> ALL \([^()]*\) OR t\.{_NAME}[^ ]* IS NULL\)")
 _ORDER: Final = re.compile(rf"t\.{_NAME}( DESC)?")
 
 
@@ -78,10 +75,10 @@ def _seen(row: Mapping[str, object], resources: Mapping[tuple[str, str], Resourc
 
 def shape_in(query: str, resources: Mapping[tuple[str, str], Resource]) -> Shape | None:
     """The shape of the list that the text of a statement asks for."""
-    lists = list(_LIST.finditer(query))
-    if not lists:
+    every = list(_LIST.finditer(query))  # the rows that are counted have no order, those of the page have one
+    if not every:
         return None
-    found = next((each for each in lists if each["order"]), lists[0])  # what is counted has no order
+    found = next((each for each in every if each["order"]), every[0])
     resource = resources.get((_unquoted(found[1]), _unquoted(found[2])))
     if resource is None:
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 import pytest
@@ -21,7 +22,7 @@ PARENT_ID = "3"
 
 def asked(query: str, resource: Resource) -> ListQuery:
     faults: list[Fault] = []
-    parsed = parse_list(query, resource, faults, ())
+    parsed = parse_list(query, resource, faults, ("items",))
     assert faults == []
     return parsed
 
@@ -140,15 +141,12 @@ async def test_list_that_fails_is_counted_too(make_service: Any, make_database: 
         "state[in]=ok,sad&price[gte]=2&price[lt]=9&sort=-madeAt",
         "state[nin]=ok,sad&name[ne]=x&born[null]=true",
         "isNew[ne]=true&weight[gt]=1&code[lte]=00000000-0000-0000-0000-000000000000&sort=name,-price",
-        "page[eq]=4&name[contains]=) OR (",
-        "price[between]=1,2&name[ilike]=a%25&tags[has]=x",
+        "page[eq]=4&name[contains]=) OR (&price[between]=1,2",
+        "tags[has]=a&tags[overlaps]=b,c&name[ilike]=x%25",
     ],
 )
 @pytest.mark.parametrize("is_below", [False, True])
-@pytest.mark.parametrize("is_counted", [False, True])
-def test_statement_of_a_list_is_read_back_as_its_shape(
-    items: Resource, query: str, is_below: bool, is_counted: bool
-) -> None:
+def test_statement_of_a_list_is_read_back_as_its_shape(items: Resource, query: str, is_below: bool) -> None:
     """What pg_stat_statements keeps is the text without its values, which ours have none of."""
     column = items.table.columns["page"]
     child = Child(items, "items", "items", (column,), (items.table.columns["id"],))
@@ -156,8 +154,25 @@ def test_statement_of_a_list_is_read_back_as_its_shape(
     watch = stopped().watch(items, [column] if is_below else [])
     parsed = asked(query, items)
     chosen = statement.choose(parsed, [PARENT_ID] if is_below else [])
-    sql, _ = statement.plan(parsed, chosen, statement.order(parsed), is_counted=is_counted)
-    assert shape_in(sql, {("public", "items"): items}) == watch.shape(parsed)
+    for is_counted in (True, False):
+        sql, _ = statement.plan(parsed, chosen, statement.order(parsed), is_counted=is_counted)
+        assert shape_in(sql, {("public", "items"): items}) == watch.shape(parsed)
+
+
+def test_tree_is_a_shape_of_its_own_and_what_must_all_hold_counts_as_filters(items: Resource) -> None:
+    shapes = stopped()
+    watch = shapes.watch(items)
+    trees = ['{"and":[{"name":"x"},{"price":{"gt":1}}]}', '{"or":[{"name":"x"},{"id":1}]}']
+    for tree in (*trees, trees[1].replace("x", "y"), trees[1].replace("name", "price").replace('"x"', "1")):
+        watch.note(asked(f"filter={quote(tree)}", items), 10.0)
+    assert sorted([(each.shape.filters, each.calls) for each in shapes.told()]) == [
+        ((("", "or"),), 1),
+        ((("", "or"),), 2),
+        ((("name", "eq"), ("price", "gt")), 1),
+    ]
+    statement, either = ListStatement(items), asked(f"filter={quote(trees[1])}", items)
+    sql, _ = statement.plan(either, statement.choose(either), statement.order(either), is_counted=True)
+    assert shape_in(sql, {("public", "items"): items}) is None
 
 
 def test_statement_of_somebody_else_is_none_of_ours(items: Resource) -> None:
