@@ -1,6 +1,7 @@
 """Load on one address: wrk where it is found, else a small generator of our own.
 
-Either way: `connections` keep-alive connections, one request at a time on each, for `seconds`.
+Either way: `connections` keep-alive connections, one request at a time on each, for `seconds`. `{n}` in the path is
+another number for each request, from 1 on.
 """
 
 from __future__ import annotations
@@ -10,8 +11,11 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 from urllib.parse import urlsplit
 
 
@@ -29,15 +33,39 @@ class Measured:
         return self.requests / self.seconds
 
 
-def run_load(url: str, *, seconds: int, connections: int = 32, cpu: int | None = None) -> Measured:
-    """Load `url` from processor `cpu`. Blocks until it is over."""
+def run_load(
+    url: str, *, seconds: int, method: str = "GET", body: str = "", connections: int = 32, cpu: int | None = None
+) -> Measured:
+    """Load `url` from processor `cpu`, with `body` as JSON. Blocks until it is over."""
     pin = ["taskset", "-c", str(cpu)] if cpu is not None and shutil.which("taskset") else []
     if shutil.which("wrk"):
-        command = [*pin, "wrk", "-t1", f"-c{connections}", f"-d{seconds}", "--latency", url]
-        return _read_wrk(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    command = [*pin, sys.executable, __file__, url, str(seconds), str(connections)]
+        with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+            script.write(_script(url, method, body))
+            script.flush()
+            command = [*pin, "wrk", "-t1", f"-c{connections}", f"-d{seconds}", "-s", script.name, "--latency", url]
+            return _read_wrk(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    command = [*pin, sys.executable, __file__, url, str(seconds), str(connections), method, body]
     requests, took, p99, failures = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     return Measured(int(requests), float(took), float(p99), int(failures))
+
+
+def _script(url: str, method: str, body: str) -> str:
+    """What wrk asks, in Lua."""
+    before, number, after = _target(url).partition("{n}")
+    lines = [f"wrk.method = {method!r}"]
+    if body:
+        lines += [f"wrk.body = [[{body}]]", "wrk.headers['Content-Type'] = 'application/json'"]
+    if number:
+        lines += [
+            "n = 0",
+            f"request = function() n = n + 1; return wrk.format(nil, {before!r} .. n .. {after!r}) end",
+        ]
+    return "\n".join(lines)
+
+
+def _target(url: str) -> str:
+    parts = urlsplit(url)
+    return parts.path + (f"?{parts.query}" if parts.query else "")
 
 
 def _read_wrk(text: str) -> Measured:
@@ -53,8 +81,8 @@ def _read_wrk(text: str) -> Measured:
 class _Connection(asyncio.Protocol):
     """Sends the next request as soon as the answer before it is complete."""
 
-    def __init__(self, request: bytes, latencies: list[float], failures: list[bytes]) -> None:
-        self._request = request
+    def __init__(self, requests: Iterator[bytes], latencies: list[float], failures: list[bytes]) -> None:
+        self._requests = requests
         self._latencies = latencies
         self._failures = failures
         self._answer = b""
@@ -66,7 +94,7 @@ class _Connection(asyncio.Protocol):
     def _send(self) -> None:
         self._answer = b""
         self._sent = time.perf_counter()
-        self._transport.write(self._request)
+        self._transport.write(next(self._requests))
 
     def data_received(self, data: bytes) -> None:
         self._answer += data
@@ -77,21 +105,23 @@ class _Connection(asyncio.Protocol):
         if len(body) < length:
             return
         self._latencies.append(time.perf_counter() - self._sent)
-        if not head.startswith(b"HTTP/1.1 200"):
+        if not head.startswith(b"HTTP/1.1 2"):
             self._failures.append(head)
         self._send()
 
 
-async def _generate(url: str, seconds: float, connections: int) -> None:
-    parts = urlsplit(url)
-    target = parts.path + (f"?{parts.query}" if parts.query else "")
-    request = f"GET {target} HTTP/1.1\r\nHost: {parts.netloc}\r\n\r\n".encode()
+async def _generate(url: str, seconds: float, connections: int, method: str, body: str) -> None:
+    parts, target = urlsplit(url), _target(url)
+    head = f"HTTP/1.1\r\nHost: {parts.netloc}\r\n"
+    if body:
+        head += f"Content-Type: application/json\r\nContent-Length: {len(body.encode())}\r\n"
+    requests = (f"{method} {target.replace('{n}', str(n))} {head}\r\n{body}".encode() for n in count(1))
     latencies: list[float] = []
     failures: list[bytes] = []
     loop = asyncio.get_running_loop()
     began = time.perf_counter()
     for _ in range(connections):
-        await loop.create_connection(lambda: _Connection(request, latencies, failures), parts.hostname, parts.port)
+        await loop.create_connection(lambda: _Connection(requests, latencies, failures), parts.hostname, parts.port)
     await asyncio.sleep(seconds)
     took = time.perf_counter() - began
     latencies.sort()
@@ -101,4 +131,4 @@ async def _generate(url: str, seconds: float, connections: int) -> None:
 if __name__ == "__main__":
     import uvloop
 
-    uvloop.run(_generate(sys.argv[1], float(sys.argv[2]), int(sys.argv[3])))
+    uvloop.run(_generate(sys.argv[1], float(sys.argv[2]), int(sys.argv[3]), sys.argv[4], sys.argv[5]))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from aiohttp import ClientSession
@@ -17,19 +18,33 @@ from service.run import Tasks
 from service.settings import read
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A request."""
+
+    path: str
+    method: str = "GET"
+    body: str = ""
+    """Sent as JSON."""
+
+
 async def record_statements(
-    config: Path, url: str, paths: Mapping[str, str], overrides: Sequence[str]
+    config: Path, url: str, asked: Mapping[str, Asked], overrides: Sequence[str]
 ) -> dict[str, dict[str, object]]:
-    """By case: the SQL and arguments of the request, and what stands around the database's answer in the body."""
+    """By case: the SQL and arguments of the request, and where the database's answer stands in the body."""
     said: list[tuple[str, list[object], bytes]] = []
-    fetch = Postgres.fetch_json
+    known = {name: getattr(Postgres, name) for name in ("fetch_json", "write")}
 
-    async def fetch_json(self: Postgres, sql: str, *args: object) -> bytes | None:
-        answer = await fetch(self, sql, *args)
-        said.append((sql, list(args), answer or b""))
-        return answer
+    def recorder(run: Callable[..., Awaitable[bytes | None]]) -> Callable[..., Awaitable[bytes | None]]:
+        async def record(self: Postgres, sql: str, *args: object) -> bytes | None:
+            answer = await run(self, sql, *args)
+            said.append((sql, list(args), answer or b""))
+            return answer
 
-    Postgres.fetch_json = fetch_json
+        return record
+
+    for name, run in known.items():
+        setattr(Postgres, name, recorder(run))
     recorded: dict[str, dict[str, object]] = {}
     try:
         settings = read(
@@ -46,28 +61,40 @@ async def record_statements(
             site = TCPSite(runner, "127.0.0.1", 0)
             await site.start()
             async with ClientSession(f"http://127.0.0.1:{site.port}") as client:
-                for name, path in paths.items():
+                for name, request in asked.items():
                     said.clear()
-                    async with client.get(path) as response:
+                    headers = {"Content-Type": "application/json"} if request.body else {}
+                    async with client.request(
+                        request.method, request.path, data=request.body or None, headers=headers
+                    ) as response:
                         body = await response.read()
-                    ((sql, args, answer),) = said
-                    recorded[name.replace(" ", "-").replace(",", "")] = {
-                        "sql": sql,
-                        "args": args,
-                        **_around(body, answer),
-                    }
+                    if not response.ok:
+                        raise SystemExit(f"{name}: {response.status} {body.decode()}")
+                    sql, args, answer = said[0]  # the rest is about counting
+                    recorded[slug(name)] = {"sql": sql, "args": args, **_around(body, answer)}
             await runner.cleanup()
     finally:
-        Postgres.fetch_json = fetch
+        for name, run in known.items():
+            setattr(Postgres, name, run)
     return recorded
 
 
+def slug(name: str) -> str:
+    """A case's name in a path."""
+    return name.replace(" ", "-").replace(",", "")
+
+
 def _around(body: bytes, answer: bytes) -> dict[str, object]:
-    """How `body` is made of `answer`: as it is, or rows cut from the front of it with text before and after."""
-    if body == answer:
-        return {"before": "", "skip": 0, "after": ""}
+    """How `body` is made of `answer`: a part of it, from and to so many bytes off its ends, with text around."""
+    at = answer.find(body)
+    if at >= 0:
+        return {"before": "", "from": at, "off": len(answer) - at - len(body), "after": ""}
     rows = json.loads(answer)[0]
     begin = body.index(b"[")
     end = len(body) - body[::-1].index(b"]") if rows else begin + 2
-    skip = len(answer) - 1 - (end - begin)
-    return {"before": body[:begin].decode(), "skip": skip, "after": body[end:].decode()}
+    return {
+        "before": body[:begin].decode(),
+        "from": 1,
+        "off": len(answer) - 1 - (end - begin),
+        "after": body[end:].decode(),
+    }

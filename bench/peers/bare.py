@@ -2,6 +2,7 @@
 
     /noop              returns web.json_response({"status": "ok"}), as aiohttp's own examples do
     /sql/{case}        runs exactly the SQL that Pegboard runs for that case, through a bare asyncpg pool
+    /sql/{case}/{n}    the same, with {n} as the argument that the case leaves open
 
 Started by the benchmark: `python bare.py PORT`, with the statements as JSON on stdin.
 """
@@ -22,15 +23,17 @@ async def noop(request: web.Request) -> web.Response:
     return web.json_response({"status": "ok"})
 
 
-def sql_handler(pool: asyncpg.Pool, sql: str, args: list[object], around: tuple[bytes, int, bytes]):
+def sql_handler(pool: asyncpg.Pool, case: dict[str, object]):
     """The case as an engineer would write it by hand: fetch one JSON value as bytes, wrap it, send it."""
-    before, skip, after = around
+    sql, args, begin, off = case["sql"], case["args"], case["from"], case["off"]
+    before, after = case["before"].encode(), case["after"].encode()
 
     async def handler(request: web.Request) -> web.Response:
+        number = request.match_info.get("n")
+        given = args if number is None else [number if each == "{n}" else each for each in args]
         async with pool.acquire() as connection:
-            body = await connection.fetchval(sql, *args)
-        end = len(body) - skip if skip else len(body)
-        return web.Response(body=before + body[1 if skip else 0 : end] + after, content_type="application/json")
+            body = await connection.fetchval(sql, *given)
+        return web.Response(body=before + body[begin : len(body) - off] + after, content_type="application/json")
 
     return handler
 
@@ -44,14 +47,7 @@ async def prepare(connection: asyncpg.Connection) -> None:
 async def main(port: int, plan: dict[str, object]) -> None:
     async def database(app: web.Application) -> AsyncIterator[None]:
         async with asyncpg.create_pool(plan["url"], min_size=2, max_size=10, init=prepare) as pool:
-            handlers.update(
-                {
-                    name: sql_handler(
-                        pool, case["sql"], case["args"], (case["before"].encode(), case["skip"], case["after"].encode())
-                    )
-                    for name, case in plan["cases"].items()
-                }
-            )
+            handlers.update({name: sql_handler(pool, case) for name, case in plan["cases"].items()})
             yield
 
     handlers: dict[str, object] = {}
@@ -61,7 +57,8 @@ async def main(port: int, plan: dict[str, object]) -> None:
 
     app = web.Application()
     app.router.add_get("/noop", noop)
-    app.router.add_get("/sql/{case}", dispatch)
+    app.router.add_route("*", "/sql/{case}", dispatch)
+    app.router.add_route("*", "/sql/{case}/{n}", dispatch)
     app.cleanup_ctx.append(database)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
