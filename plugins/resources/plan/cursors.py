@@ -43,7 +43,8 @@ def branches(
             operator = "<" if is_descending else ">"
             if end == len(order) and not is_met:
                 operator, is_met = f"{operator}=", True
-            found.append((*equal[:at], _compared(columns[at:end], operator, [each or "" for each in given[at:end]])))
+            values_of_run = [value for value in given[at:end] if value is not None]
+            found.append((*equal[:at], _compared(columns[at:end], operator, values_of_run)))
             if not is_descending:
                 nullable = [place for place in range(at, end) if order[place].field.column.is_nullable]
                 found += [(*equal[:place], f"{columns[place]} IS NULL") for place in nullable]

@@ -246,7 +246,7 @@ class Things:
         )
 
 
-examined = settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+examined = settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @examined
