@@ -24,6 +24,7 @@ class Case:
     method: str = "GET"
     body: str = ""
     """Sent as JSON."""
+    connections: int = 32
     rounds: list[tuple[Measured, float]] = field(default_factory=list)
 
     def median(self, figure: str) -> float:
@@ -64,7 +65,9 @@ def answer(case: Case) -> object:
 def measure(case: Case, seconds: int) -> tuple[Measured, float]:
     """One round, and the processor time that the server took in it."""
     before = cpu_s(case.pid)
-    measured = run_load(case.url, seconds=seconds, method=case.method, body=case.body, cpu=LOAD_CPU)
+    measured = run_load(
+        case.url, seconds=seconds, method=case.method, body=case.body, connections=case.connections, cpu=LOAD_CPU
+    )
     if measured.failures:
         raise SystemExit(f"{case.name}: {measured.failures} requests failed.")
     return measured, cpu_s(case.pid) - before
