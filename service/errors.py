@@ -15,6 +15,7 @@
     ├── InvalidBody                  422 VALIDATION_ERROR        well-formed, with wrong values
     ├── HeadersTooLarge              431 REQUEST_HEADER_FIELDS_TOO_LARGE
     ├── InternalError                500 INTERNAL_ERROR
+    │   └── SchemaChanged            500 INTERNAL_ERROR          503 where a reload mends it
     ├── Unavailable                  503 SERVICE_UNAVAILABLE
     │   └── OutcomeUnknown           503 SERVICE_UNAVAILABLE     it may have been done
     └── Timeout                      504 TIMEOUT                 we were too slow
@@ -159,6 +160,10 @@ class InternalError(ServiceError):
     """A fault of ours. The log has it, under the request id."""
 
     status, code = 500, "INTERNAL_ERROR"
+
+
+class SchemaChanged(InternalError):
+    """The database has no such table or column, or not of that type: whoever read its schema should read it anew."""
 
 
 class Unavailable(ServiceError):

@@ -21,6 +21,7 @@ from service.api import (
     InvalidBody,
     InvalidRequest,
     OutcomeUnknown,
+    SchemaChanged,
     ServiceError,
     Timeout,
     Unavailable,
@@ -61,6 +62,8 @@ UNSURE = Rule(
 CHANGED = Rule(Unavailable, "The database was changed just now; try again.")
 UNKNOWN = Rule(InternalError, "The database refused this request for a reason that is not the caller's.")
 
+OTHERWISE = Rule(SchemaChanged, UNKNOWN.message)
+
 TABLE: Mapping[str, Rule] = {
     # a class (two characters) stands for every SQLSTATE in it that has no line of its own
     "08": LOST,  # connection exceptions
@@ -78,6 +81,10 @@ TABLE: Mapping[str, Rule] = {
     "3D000": LOST,  # the database is gone
     "40001": COLLISION,  # serialization failure
     "40P01": COLLISION,  # deadlock
+    "42703": OTHERWISE,  # no such column
+    "42804": OTHERWISE,  # a value of another type
+    "42883": OTHERWISE,  # no such operator: the types are others
+    "42P01": OTHERWISE,  # no such table
     "42501": Rule(Forbidden, "The database does not allow this."),
     "44000": Rule(InvalidBody, "A value is not allowed."),  # WITH CHECK OPTION of a view
     "53": BUSY,  # out of connections, memory or disk

@@ -22,6 +22,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 from plugins.resources.handlers.committing import Committer
+from plugins.resources.handlers.healing import Healing
 from plugins.resources.handlers.writing import WriteHandler
 from plugins.resources.routes import Means, declare
 from plugins.resources.schema.allowing import exposure
@@ -86,16 +87,17 @@ class Plugin:
         exposed = exposure(selection.resources, self._run.name) if self._run.is_reachable else None
         if exposed is not None:
             self._run.say(exposed)
+        healing = Healing(database, self._run)
         served = {resource.name for resource in selection.resources}
         changes = ports.need(CHANGES)
 
         def writer(resource: Resource) -> WriteHandler:
-            return self._writer(resource, database, changes, catalogue=catalogue, served=served)
+            return self._writer(resource, healing, changes, catalogue=catalogue, served=served)
 
         top = encoded(self._settings.path)
         shapes = Shapes(self._run.clock.monotonic)
         ports.need(SERVING).answer(self._question, shapes.told)
-        means = Means(database, self._run.clock, shapes, writer)
+        means = Means(healing, self._run.clock, shapes, writer)
         self._routes = tuple(declare(selection.resources, means, top=top, prefix=self._prefix))
         async with AsyncExitStack() as stack:
             if self._run.serves:
@@ -109,7 +111,7 @@ class Plugin:
             yield
 
     def _writer(
-        self, resource: Resource, database: Database, changes: Changes, *, catalogue: Catalogue, served: Set[str]
+        self, resource: Resource, database: Healing, changes: Changes, *, catalogue: Catalogue, served: Set[str]
     ) -> WriteHandler:
         """What writes to a resource, and knows which of those that are `served` differ then."""
         reach = reach_of(catalogue, resource.table)

@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from plugins.resources.handlers.healing import Healing
 from plugins.resources.handlers.index import IndexHandler
 from plugins.resources.handlers.reading import ItemHandler, ListHandler
 from plugins.resources.handlers.writing import WriteHandler
 from plugins.resources.plan.lists import Below
 from plugins.resources.schema.resource import Resource
 from plugins.resources.shapes import Shapes
-from service.api import Clock, Database, Route
+from service.api import Clock, Route
 
 
 @dataclass(frozen=True, slots=True)
 class Means:
     """What handlers work with."""
 
-    database: Database
+    database: Healing
     clock: Clock
     shapes: Shapes
     writer: Callable[[Resource], WriteHandler]

@@ -9,7 +9,8 @@ from typing import Final
 
 import orjson
 
-from service.api import Change, Changes, Database, OutcomeUnknown, Run
+from plugins.resources.handlers.healing import Healing
+from service.api import Change, Changes, OutcomeUnknown, Run
 
 ENDED: Final = "The service ended while the change was made: it may have been made. Look before trying again."
 
@@ -27,7 +28,7 @@ class Written:
 class Committer:
     """Runs the statements of one resource, which is called `name` where changes are announced."""
 
-    def __init__(self, database: Database, changes: Changes, run: Run, *, name: str) -> None:
+    def __init__(self, database: Healing, changes: Changes, run: Run, *, name: str) -> None:
         self._write = database.write
         self._announce = changes.announce
         self._spawn = run.spawn

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from plugins.resources.handlers.healing import Healing
 from plugins.resources.parse.query import Count
 from plugins.resources.plan import counts
 from plugins.resources.plan.lists import Chosen
-from service.api import Clock, Database
+from service.api import Clock
 
 REMEMBERED_S: Final = 10.0
 """How long an estimate is good enough (chosen). A list that has one is not counted meanwhile."""
@@ -19,7 +20,7 @@ MAX_REMEMBERED: Final = 200
 class Totals:
     """The totals of one list, whatever is chosen of it."""
 
-    def __init__(self, source: str, database: Database, clock: Clock) -> None:
+    def __init__(self, source: str, database: Healing, clock: Clock) -> None:
         self._source = source
         self._database = database
         self._now = clock.monotonic

@@ -7,6 +7,7 @@ from typing import Final
 from aiohttp.web import Request
 
 from plugins.resources.handlers.counting import Totals
+from plugins.resources.handlers.healing import Healing
 from plugins.resources.links import link_header
 from plugins.resources.parse.cursors import OTHER_SIDE, fingerprint, write_cursor
 from plugins.resources.parse.faults import Fault
@@ -16,7 +17,7 @@ from plugins.resources.plan.lists import Below, ListStatement
 from plugins.resources.render import Page, Pagination, list_body, read_page, refusal
 from plugins.resources.schema.resource import Resource
 from plugins.resources.shapes import Watch
-from service.api import Answer, Clock, Database, InvalidRequest, NotFound
+from service.api import Answer, Clock, InvalidRequest, NotFound
 
 UNFIT_CURSOR: Final = Fault("cursor", "has a value that its field cannot have; begin again without it.")
 
@@ -25,7 +26,7 @@ class ListHandler:
     """`GET /{resource}`, and with `below` `GET /{parent}/{id}/{child}`: a page of rows."""
 
     def __init__(
-        self, resource: Resource, database: Database, clock: Clock, watch: Watch, *, below: Below | None = None
+        self, resource: Resource, database: Healing, clock: Clock, watch: Watch, *, below: Below | None = None
     ) -> None:
         self._resource = resource
         self._watch = watch
@@ -104,7 +105,7 @@ def _paginate(query: ListQuery, page: Page, total: int | None, *, is_estimate: b
 class ItemHandler:
     """`GET /{resource}/{id}`: one row."""
 
-    def __init__(self, resource: Resource, database: Database) -> None:
+    def __init__(self, resource: Resource, database: Healing) -> None:
         self._resource = resource
         self._fetch_json = database.fetch_json
         self._statement = ItemStatement(resource)

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from aiohttp.web import Request
 
 from plugins.resources.handlers.committing import Committer, Written, spelled
+from plugins.resources.handlers.healing import Healing
 from plugins.resources.parse.body import BodyReader, Mode, Row, read_object
 from plugins.resources.parse.documents import Document, Malformed
 from plugins.resources.parse.faults import Fault
@@ -23,7 +24,6 @@ from plugins.resources.schema.resource import Resource
 from service.api import (
     Answer,
     Conflict,
-    Database,
     Detail,
     InternalError,
     InvalidBody,
@@ -42,7 +42,7 @@ Reaches = Callable[[Action, Sequence[str]], Sequence[str]]
 class WriteHandler:
     """`POST /{resource}`; `PATCH`, `PUT` and `DELETE /{resource}/{id}`; `OPTIONS` there."""
 
-    def __init__(self, resource: Resource, database: Database, committer: Committer, *, reaches: Reaches) -> None:
+    def __init__(self, resource: Resource, database: Healing, committer: Committer, *, reaches: Reaches) -> None:
         self._resource = resource
         self._fetch_json = database.fetch_json
         self._commit = committer.commit
