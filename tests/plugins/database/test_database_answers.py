@@ -250,7 +250,7 @@ def test_states_of_the_server_are_503_with_retry_after(code):
     assert rule_for(error, "SELECT 1").error.status == 503
 
 
-@pytest.mark.parametrize("code", ["42601", "42883", "XX000", "0A000", "25P02", "58030", "99999"])
+@pytest.mark.parametrize("code", ["42601", "42725", "XX000", "0A000", "25P02", "58030", "99999"])
 def test_sqlstate_without_a_line_is_our_fault(code):
     error = asyncpg.PostgresError.new({"C": code, "M": "x"})
     assert rule_for(error, "SELECT 1") is UNKNOWN
