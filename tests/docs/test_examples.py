@@ -49,3 +49,27 @@ async def test_maintenance_takes_true_or_a_table_and_nothing_else(make_service: 
         assert (await service.client.get("/api/v1/hello")).status == 503
     with pytest.raises(SettingsError, match="true or false"):
         await make_service(["maintenance", Hello], CONFIG | {"routes": {"hello": {"maintenance": "yes"}}})
+
+
+async def test_zones_are_a_resource_in_the_form_of_tables(make_service: MakeService) -> None:
+    service = await make_service(["zones"], CONFIG | {"plugins": {"zones": {"max_limit": 50}}})
+    page = await (await service.client.get("/api/v1/zones?page=2&limit=60")).json()
+    total = page["pagination"]["total"]
+    assert page["pagination"] == {
+        "page": 2,
+        "limit": 50,
+        "total": total,
+        "totalPages": -(-total // 50),
+        "hasNext": True,
+        "hasPrev": True,
+        "nextCursor": None,
+        "prevCursor": None,
+        "totalIsEstimate": False,
+    }
+    assert len(page["data"]) == 50
+    tokyo = await service.client.get("/api/v1/zones/Asia%2FTokyo")
+    assert await tokyo.json() == {"id": "Asia/Tokyo", "offsetSeconds": 32_400}
+    assert (await service.client.get("/api/v1/zones/Asia%2FAtlantis")).status == 404
+    wrong = await service.client.get("/api/v1/zones?page=0&colour=red")
+    assert wrong.status == 400
+    assert [detail["field"] for detail in (await wrong.json())["error"]["details"]] == ["page", "colour"]
