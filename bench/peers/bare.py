@@ -29,6 +29,8 @@ def sql_handler(pool: asyncpg.Pool, case: dict[str, object]):
     before, after = case["before"].encode(), case["after"].encode()
 
     async def handler(request: web.Request) -> web.Response:
+        if request.can_read_body:
+            await request.json()  # what is bound is said in the case; a handler by hand would take it from here
         number = request.match_info.get("n")
         given = args if number is None else [number if each == "{n}" else each for each in args]
         async with pool.acquire() as connection:
