@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import asyncpg
 import pytest
@@ -18,6 +18,7 @@ from plugins.resources import Settings
 from plugins.resources.schema.catalogue import Catalogue, Column, Table, Type
 from plugins.resources.schema.resource import Resource
 from plugins.resources.schema.selecting import select
+from service.api import Change, hookimpl
 from service.testing.service import MakeService, Service
 
 JSON = "application/json"
@@ -173,3 +174,18 @@ async def connection(make_database: MakeDatabase) -> AsyncIterator[asyncpg.Conne
     connected = await asyncpg.connect(make_database(""))
     yield connected
     await connected.close()
+
+
+@pytest.fixture
+def watcher() -> Any:
+    """Stands for a module with a plugin that remembers every change that is announced, in `watcher.seen`."""
+
+    class Watcher:
+        seen: ClassVar[list[Change]] = []
+
+        class Plugin:
+            @hookimpl
+            def changes(self) -> Any:
+                return [Watcher.seen.append]
+
+    return Watcher

@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from service.api import Change, hookimpl
+from service.api import Change
 
 SQL = """
 CREATE TABLE parents (id int PRIMARY KEY, name text UNIQUE);
@@ -20,19 +20,9 @@ INSERT INTO parents VALUES (1, 'one'), (2, 'two');
 CLIENTS = 50
 
 
-class Watcher:
-    seen: list[Change] = []
-
-    class Plugin:
-        @hookimpl
-        def changes(self):
-            return [Watcher.seen.append]
-
-
 @pytest_asyncio.fixture
-async def family(serve):
-    Watcher.seen = []
-    return await serve(SQL, Watcher, tables=["*"], writes=["parents", "children"])
+async def family(serve, watcher):
+    return await serve(SQL, watcher, tables=["*"], writes=["parents", "children"])
 
 
 @pytest_asyncio.fixture
@@ -63,11 +53,11 @@ async def waiting(outside, count=1):
             pass
 
 
-async def test_one_of_fifty_clients_gets_a_unique_value_and_the_others_409(family, outside):
+async def test_one_of_fifty_clients_gets_a_unique_value_and_the_others_409(family, outside, watcher):
     requests = [("POST", "parents", {"id": 100 + number, "name": "same"}) for number in range(CLIENTS)]
     assert await statuses(family, *requests) == {201: 1, 409: CLIENTS - 1}
     assert await outside.fetchval("SELECT count(*) FROM parents WHERE name = 'same'") == 1
-    (change,) = Watcher.seen
+    (change,) = watcher.seen
     assert change.keys == (str(await outside.fetchval("SELECT id FROM parents WHERE name = 'same'")),)
 
 
@@ -77,9 +67,9 @@ async def test_one_of_fifty_clients_gets_a_key_and_the_others_409(family, outsid
     assert await outside.fetchval("SELECT count(*) FROM parents") == 3
 
 
-async def test_one_of_fifty_clients_removes_a_row_and_the_others_find_none(family):
+async def test_one_of_fifty_clients_removes_a_row_and_the_others_find_none(family, watcher):
     assert await statuses(family, *[("DELETE", "parents/1")] * CLIENTS) == {204: 1, 404: CLIENTS - 1}
-    assert Watcher.seen == [Change("parents", ("1",))]
+    assert watcher.seen == [Change("parents", ("1",))]
 
 
 @pytest.mark.parametrize("first", ["children", "parent"])
@@ -97,7 +87,7 @@ async def test_children_and_the_removal_of_their_parent_exclude_each_other(famil
         assert born == 0
 
 
-async def test_write_whose_client_left_is_committed_and_announced(family, outside):
+async def test_write_whose_client_left_is_committed_and_announced(family, outside, watcher):
     async with outside.transaction():
         await outside.execute("SELECT FROM parents WHERE id = 1 FOR UPDATE")
         _, writer = await asyncio.open_connection("127.0.0.1", family.service.port)
@@ -108,11 +98,11 @@ async def test_write_whose_client_left_is_committed_and_announced(family, outsid
         await waiting_on(family.url)
         writer.transport.abort()
         assert (await family.get("parents/2"))[0] == 200  # by now the service knows
-        assert Watcher.seen == []
+        assert watcher.seen == []
     async with asyncio.timeout(20):
-        while not Watcher.seen:
+        while not watcher.seen:
             await family.get("parents/2")
-    assert Watcher.seen == [Change("parents", ("1",))]
+    assert watcher.seen == [Change("parents", ("1",))]
     assert await outside.fetchval("SELECT name FROM parents WHERE id = 1") == "me"
 
 
@@ -124,13 +114,13 @@ async def waiting_on(url):
         await connection.close()
 
 
-async def test_whoever_is_answered_finds_that_everybody_has_heard(family):
+async def test_whoever_is_answered_finds_that_everybody_has_heard(family, watcher):
     for number in range(20):
         assert (await family.send("PATCH", "parents/1", {"name": f"n{number}"}))[0] == 200
-        assert len(Watcher.seen) == number + 1
+        assert len(watcher.seen) == number + 1
 
 
-async def test_serialisation_failure_is_tried_again_and_then_409(family, outside):
+async def test_serialisation_failure_is_tried_again_and_then_409(family, outside, watcher):
     await outside.execute("""
         CREATE FUNCTION collide() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
             IF nextval('attempts') % 4 <> 3 OR NEW.name = 'never' THEN
@@ -145,7 +135,7 @@ async def test_serialisation_failure_is_tried_again_and_then_409(family, outside
     status, answer = await family.send("PATCH", "parents/1", {"name": "never"})
     assert (status, answer["error"]["code"], answer["error"]["details"]) == (409, "CONFLICT", [])
     assert await outside.fetchval("SELECT last_value FROM attempts") == 6
-    assert len(Watcher.seen) == 1
+    assert len(watcher.seen) == 1
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from service.api import Change, hookimpl
+from service.api import Change
 
 SHOP = """
 CREATE TYPE state AS ENUM ('new', 'paid');
@@ -32,27 +32,15 @@ INSERT INTO orders VALUES (1, 1, 'new', 5, '{"a": 1}');
 TABLES = {"users": {"hidden": "password_hash, hidden_note", "modified": "updated_at"}}
 
 
-class Watcher:
-    """Remembers every change that is announced."""
-
-    seen: list[Change] = []
-
-    class Plugin:
-        @hookimpl
-        def changes(self):
-            return [Watcher.seen.append]
-
-
 @pytest.fixture
-def seen():
-    Watcher.seen = []
-    return Watcher.seen
+def seen(watcher):
+    return watcher.seen
 
 
 @pytest_asyncio.fixture
-async def shop(serve, seen):
+async def shop(serve, watcher):
     """A writable shop."""
-    return await serve(SHOP, Watcher, tables=["users", "orders", "tags", "notes"], table=TABLES)
+    return await serve(SHOP, watcher, tables=["users", "orders", "tags", "notes"], table=TABLES)
 
 
 async def test_new_row_is_answered_with_201_its_place_and_itself(shop, seen):
@@ -398,8 +386,8 @@ INSERT INTO coded VALUES (1, 20);
 """
 
 
-async def test_tables_that_a_change_reaches_are_announced_too(serve, seen):
-    api = await serve(CASCADES, Watcher, tables=["*"], writes=["parents", "names"], table={"names": {"key": "id"}})
+async def test_tables_that_a_change_reaches_are_announced_too(serve, seen, watcher):
+    api = await serve(CASCADES, watcher, tables=["*"], writes=["parents", "names"], table={"names": {"key": "id"}})
     for method, path, body, reached in (
         ("PATCH", "parents/1", {"name": "x"}, {"names"}),
         ("PATCH", "parents/2", {"code": 21}, {"names", "coded"}),
@@ -439,8 +427,8 @@ async def test_routes_say_what_they_write_and_are_named_for_what_they_do(shop):
     assert routes["users.options"].method == "OPTIONS"
 
 
-async def test_instance_with_a_path_writes_below_it_and_announces_by_its_own_names(serve, seen):
-    api = await serve(SHOP, Watcher, path="shop", tables=["tags"])
+async def test_instance_with_a_path_writes_below_it_and_announces_by_its_own_names(serve, seen, watcher):
+    api = await serve(SHOP, watcher, path="shop", tables=["tags"])
     assert (await api.send("POST", "shop/tags", {"name": "x"}))[0] == 201
     assert api.headers["Location"] == "/api/v1/shop/tags/x"
     assert seen == [Change("resources.tags", ("x",))]
