@@ -3,7 +3,7 @@
 Table   [plugins.resources], [plugins.resources.table.NAME]
 Needs   DATABASE; the schema is read once, when the plugin is opened; NOTIFY pegboard, 'reload' asks for another look
 Command `pegboard db advise`; `shapes.py` counts what it asks a running service for
-Routes  resources.index, NAME.list, NAME.read, NAME.CHILD.list; with a path INSTANCE.index, INSTANCE.NAME.list and so on
+Routes  INSTANCE.index; NAME.list, NAME.read, NAME.CHILD.list, with a path INSTANCE.NAME.list and so on
         where clients may write: NAME.create, NAME.update, NAME.replace, NAME.delete, NAME.options
 Raises  InvalidRequest: 400, everything wrong with a query string at once; NotFound: 404, no such row
         InvalidBody: 422, everything wrong with a body at once; UnsupportedMediaType: 415; Conflict: 409
@@ -98,7 +98,7 @@ class Plugin:
         shapes = Shapes(self._run.clock.monotonic)
         ports.need(SERVING).answer(self._question, shapes.told)
         means = Means(healing, self._run.clock, shapes, writer)
-        self._routes = tuple(declare(selection.resources, means, top=top, prefix=self._prefix))
+        self._routes = tuple(declare(selection.resources, means, instance=self._run.name, top=top, prefix=self._prefix))
         async with AsyncExitStack() as stack:
             if self._run.serves:
                 try:

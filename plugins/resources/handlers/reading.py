@@ -26,8 +26,16 @@ class ListHandler:
     """`GET /{resource}`, and with `below` `GET /{parent}/{id}/{child}`: a page of rows."""
 
     def __init__(
-        self, resource: Resource, database: Healing, clock: Clock, watch: Watch, *, below: Below | None = None
+        self,
+        resource: Resource,
+        database: Healing,
+        clock: Clock,
+        watch: Watch,
+        *,
+        name: str,
+        below: Below | None = None,
     ) -> None:
+        """`name` is that of its route, which no other list has: its cursors are bound to it."""
         self._resource = resource
         self._watch = watch
         self._parent = below.parent if below is not None else None
@@ -35,7 +43,7 @@ class ListHandler:
         self._statement = ListStatement(resource, below)
         self._totals = Totals(self._statement.source, database, clock)
         self._plain = ListQuery(limit=resource.limit)
-        self._scope = (resource.name,) if below is None else (below.parent.name, below.child.name)
+        self._scope = (name,)
         self._plain_bound = fingerprint(self._scope, self._statement.order(self._plain), ())
 
     async def list_rows(self, request: Request) -> Answer:

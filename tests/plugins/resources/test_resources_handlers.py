@@ -47,7 +47,7 @@ LIST, COUNT, EXPLAIN = "SELECT json_build_array", "SELECT count", "EXPLAIN FORMA
 
 
 def lists(resource, database, clock):
-    return ListHandler(resource, database, clock, Shapes(clock.monotonic).watch(resource))
+    return ListHandler(resource, database, clock, Shapes(clock.monotonic).watch(resource), name="items.list")
 
 
 async def get(handler, path):
