@@ -52,7 +52,7 @@ from service.api import (
 if TYPE_CHECKING:
     import click
 
-    from plugins.resources.advice.advising import Report
+    from plugins.resources.advice.findings import Report
 
 __all__ = ["Plugin", "Settings"]
 
@@ -144,12 +144,13 @@ class Plugin:
         heard = ask_service(self._run, self._question)
         async with opened(self._run) as ports:
             database = ports.need(DATABASE)
-            selection = select(await self._catalogue(database), self._settings, plugin=self._run.name)
+            catalogue = await self._catalogue(database)
+            selection = select(catalogue, self._settings, plugin=self._run.name)
             if selection.mistakes:
                 raise PluginError(
                     "what would be served has mistakes in its settings: `pegboard run` tells all of them."
                 )
-            return await advise(database, selection.resources, heard)
+            return await advise(database, catalogue, selection.resources, heard)
 
     async def _catalogue(self, database: Database) -> Catalogue:
         body = await database.fetch_json(CATALOGUE, self._settings.schema_)

@@ -37,9 +37,7 @@ def declare(resources: Sequence[Resource], means: Means, *, instance: str, top: 
         yield Route(
             "GET",
             path,
-            ListHandler(
-                resource, means.database, means.clock, means.shapes.watch(resource), name=f"{name}.list"
-            ).list_rows,
+            ListHandler(resource, means.database, means.clock, means.shapes, name=f"{name}.list").list_rows,
             name=f"{name}.list",
             tags=tags,
             reads=(name,),
@@ -60,18 +58,13 @@ def declare(resources: Sequence[Resource], means: Means, *, instance: str, top: 
             summary=f"Read one row of {resource.name}.",
         )
         for child in resource.children:
+            below, called = Below(resource, child), f"{name}.{child.name}.list"
+            handler = ListHandler(child.resource, means.database, means.clock, means.shapes, name=called, below=below)
             yield Route(
                 "GET",
                 f"{item}/{child.segment}",
-                ListHandler(
-                    child.resource,
-                    means.database,
-                    means.clock,
-                    means.shapes.watch(child.resource, child.columns),
-                    name=f"{name}.{child.name}.list",
-                    below=Below(resource, child),
-                ).list_rows,
-                name=f"{name}.{child.name}.list",
+                handler.list_rows,
+                name=called,
                 tags=tags,
                 reads=(f"{prefix}{child.resource.name}", name),
                 summary=f"List the rows of {child.resource.name} that belong to one row of {resource.name}.",
