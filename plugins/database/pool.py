@@ -1,10 +1,12 @@
 """The Database port over lent connections: reads, writes, transactions, and what happens when the database is lost.
 
-lost before it answered   a read is repeated once on another connection, then 503 with Retry-After; a write may have
-                          been made, so it is not repeated: 503, which says so
-no answer at all          given up after the statement's own timeout and a second of grace, connection dropped
-no connection to be had   503 with Retry-After after `acquire`
-caller cancelled          the statement is cancelled in PostgreSQL, the connection goes back or is dropped
+What goes wrong with a connection, and what the caller gets:
+
+    lost before it answered   a read is repeated once on another connection, then 503 with Retry-After; a write may have
+                              been made, so it is not repeated: 503, which says so
+    no answer at all          given up after the statement's own timeout and a second of grace, connection dropped
+    no connection to be had   503 with Retry-After after `acquire`
+    caller cancelled          the statement is cancelled in PostgreSQL, the connection goes back or is dropped
 """
 
 from __future__ import annotations

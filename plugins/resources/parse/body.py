@@ -17,6 +17,7 @@ from typing import Final, Literal
 
 from plugins.resources.parse.documents import Document, Malformed, read_document
 from plugins.resources.parse.faults import Fault, cut
+from plugins.resources.parse.names import MAX_SUGGESTIONS
 from plugins.resources.parse.values import Reader, Value, reader_of
 from plugins.resources.schema.allowing import must_be_given
 from plugins.resources.schema.kinds import Unfit
@@ -27,9 +28,6 @@ Mode = Literal["create", "update", "replace"]
 
 MAX_UNKNOWN: Final = 100
 """Unknown fields of one body that are told one by one (chosen)."""
-
-MAX_SUGGESTIONS: Final = 5
-"""Names that are looked for per body (chosen: looking for one takes up to a millisecond)."""
 
 
 @dataclass(frozen=True, slots=True)

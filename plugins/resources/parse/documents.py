@@ -13,12 +13,10 @@ from json.encoder import encode_basestring as quote
 from typing import Final, NoReturn
 
 from plugins.resources.parse.faults import cut
+from plugins.resources.schema.kinds import MAX_NUMBER_CHARS
 
 MAX_DEPTH: Final = 64
 """Objects and lists inside each other (chosen)."""
-
-MAX_NUMBER_CHARS: Final = 400
-"""Characters of a number (chosen; PostgreSQL takes 131,072 digits before the point)."""
 
 SHORT_NUMBER_CHARS: Final = 5
 """No number that is too long has so few."""

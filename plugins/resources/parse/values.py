@@ -21,9 +21,10 @@ from collections.abc import Callable
 from decimal import Context, Decimal
 from typing import Final, TypeAlias
 
-from plugins.resources.parse.documents import MAX_NUMBER_CHARS, Document, Number, write_document
+from plugins.resources.parse.documents import Document, Number, write_document
 from plugins.resources.schema.catalogue import Column, Type
-from plugins.resources.schema.kinds import Kind, Unfit
+from plugins.resources.schema.kinds import MAX_NUMBER_CHARS, Kind, Unfit
+from plugins.resources.schema.naming import MAX_NAME_BYTES
 
 Value: TypeAlias = "str | list[Value] | None"
 """What is bound: text, or lists of it for an array; None is NULL."""
@@ -33,8 +34,6 @@ Reader = Callable[[Document], Value]
 
 MAX_DIMENSIONS: Final = 6
 """Lists inside each other (PostgreSQL, MAXDIM)."""
-MAX_NAME_BYTES: Final = 63
-"""Of the type `name`, which PostgreSQL cuts (NAMEDATALEN - 1)."""
 
 HEADER_BYTES: Final = 4
 """What a modifier of text or numeric is above its meaning (VARHDRSZ)."""

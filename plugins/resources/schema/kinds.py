@@ -40,7 +40,7 @@ VECTORS: Final = frozenset({"int2vector", "oidvector"})
 """PostgreSQL's own, which look like arrays and cannot be made of one."""
 
 MAX_NUMBER_CHARS: Final = 400
-"""Digits of a numeric value in a request (chosen; PostgreSQL takes 131,072 before the point)."""
+"""Of a number, in a query or a body (chosen; PostgreSQL takes 131,072 digits before the point)."""
 MAX_LABELS_SHOWN: Final = 50
 
 

@@ -9,7 +9,7 @@ from typing import Final
 from urllib.parse import quote
 
 MAX_NAME_BYTES: Final = 63
-"""PostgreSQL cuts longer names (NAMEDATALEN - 1)."""
+"""PostgreSQL cuts longer names, and longer values of its type `name` (NAMEDATALEN - 1)."""
 
 SEGMENT_CHARS: Final = "!$&'()*+,;=:@"
 """What stands unescaped in a path segment beside letters, digits and `-._~` (RFC 3986, section 3.3)."""
