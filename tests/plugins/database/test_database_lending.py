@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 
 import pytest
 
@@ -100,10 +101,18 @@ async def test_who_waits_is_served_before_who_comes(url, open_database):
 
 async def test_a_connection_that_comes_back_late_is_closed_with_the_service(postgres, open_database, eventually, ask):
     with postgres.database() as own:
-        async with open_database(own, pool={"min": 2, "max": 2}) as opened:
-            late = asyncio.create_task(opened.database.fetch("SELECT pg_sleep(0.2)"))
-            await asyncio.sleep(0.05)
-        await late
+        async with AsyncExitStack() as service:
+            opened = await service.enter_async_context(open_database(own, pool={"min": 2, "max": 2}))
+            async with opened.database.transaction() as transaction:
+                await transaction.fetch("SELECT 1")
+                closing = asyncio.create_task(service.aclose())
+
+                async def is_closing() -> bool:
+                    return opened.lender._is_closing
+
+                await eventually(is_closing)
+                assert not closing.done()
+            await closing
 
         async def is_empty() -> bool:
             return await ask(own, BACKENDS) == 0
