@@ -234,7 +234,8 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
             if code:
                 (tmp_path / "plugins" / f"{name}.py").write_text(dedent(code))
         (tmp_path / "config.toml").write_text(lines)
-        ours = {"PYTHONPATH": str(REPOSITORY), "COLUMNS": "200"}  # buffered: then lines of two processes stay whole
+        # buffered, whatever the machine says: then lines of two processes stay whole
+        ours = {"PYTHONPATH": str(REPOSITORY), "COLUMNS": "200", "PYTHONUNBUFFERED": ""}
         environ = {**os.environ, **ours, **(environ or {})}
         process = await asyncio.create_subprocess_exec(
             sys.executable,
