@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import reduce
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel
 
@@ -29,6 +29,10 @@ from service.settings.showing import Effective, effective
 from service.settings.spelling import Path_, dotted, listed, nearest, toml, toml_key
 
 M = TypeVar("M", bound=BaseModel)
+
+ALIKE: Final = 0.75
+"""How much a setting of a plugin that is off, whose own settings are not known, must look like `enabled` to be told to
+be that misspelt: `enalbe` is 0.77, and `tables`, which is somebody's own, 0.62."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +230,7 @@ class Settings:
         binding = self._binding(own, Reserved, context={})
         reserved = binding.salvaged()
         for key in node.entries:
-            if "enabled" not in own.entries and key not in RESERVED and nearest(key, ["enabled"]):
+            if "enabled" not in own.entries and key not in RESERVED and nearest(key, ["enabled"], cutoff=ALIKE):
                 self.fault(("plugins", name, key), 'did you mean "enabled"? The plugin is off', fix="enabled = true")
         return Instance(
             name=name,

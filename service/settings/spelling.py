@@ -69,8 +69,11 @@ LONGEST_NAME = 255
 """Nobody means a longer name, and the search is quadratic (chosen)."""
 
 
-def nearest(name: str, candidates: Collection[str]) -> str | None:
-    """The candidate that `name` most likely stands for, a misspelling or its only long beginning (`prod`), or None."""
+def nearest(name: str, candidates: Collection[str], *, cutoff: float = 0.6) -> str | None:
+    """The candidate that `name` most likely stands for, a misspelling or its only long beginning (`prod`), or None.
+
+    `cutoff` is how alike they must be, from 0 to 1 (difflib): 0.6 is for names that are wrong in any case.
+    """
     wanted = name.casefold().replace("-", "_")
     if len(wanted) > LONGEST_NAME:
         return None
@@ -78,7 +81,7 @@ def nearest(name: str, candidates: Collection[str]) -> str | None:
     begun = [candidate for known, candidate in folded.items() if known.startswith(wanted)] if len(wanted) > 2 else []
     if len(begun) == 1:
         return begun[0]
-    found = get_close_matches(wanted, list(folded), n=1, cutoff=0.6)
+    found = get_close_matches(wanted, list(folded), n=1, cutoff=cutoff)
     return folded[found[0]] if found else None
 
 

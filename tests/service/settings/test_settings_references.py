@@ -144,6 +144,16 @@ def test_plugin_that_is_off_is_not_looked_up(load: Load) -> None:
     assert [row.value for row in settings.effective() if row.path == "plugins.x.secret"] == ['{ file = "nothing" }']
 
 
+def test_own_settings_of_a_plugin_that_is_off_are_not_taken_for_a_misspelt_enabled(load: Load) -> None:
+    load('[plugins.x]\ntables = ["a"]\nnamed = 1\nrenamed = 2\n[plugins.x.table.a]\n').raise_faults()
+
+
+@pytest.mark.parametrize("key", ["enable", "Enabled", "enabledd", "enalbe", "is_enabled", "ena"])
+def test_misspelt_enabled_is_a_fault(load: Load, key: str) -> None:
+    settings = load(f"[plugins.x]\n{key} = true\ntables = []\n")
+    assert [(fault.path, fault.fix) for fault in settings.faults] == [(("plugins", "x", key), "enabled = true")]
+
+
 def test_model_that_has_a_key_called_file_gets_its_table(load: Load) -> None:
     toml = '[plugins.x]\nenabled = true\noutput = { file = "access.log" }\n'
     settings = load(toml)
