@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
 from urllib.parse import quote
 
 from aiohttp.web import Request
 
 from plugins.resources.handlers.committing import Committer, Written, spelled
 from plugins.resources.handlers.healing import Healing
-from plugins.resources.parse.body import BodyReader, Mode, Row, read_object
-from plugins.resources.parse.documents import Document, Malformed
+from plugins.resources.handlers.receiving import JSON, Receiver
+from plugins.resources.parse.body import BodyReader, Row
 from plugins.resources.parse.faults import Fault
 from plugins.resources.parse.query import parse_key, parse_nothing
 from plugins.resources.plan.items import ItemStatement
 from plugins.resources.plan.writes import WriteStatements, trial
 from plugins.resources.render import item_methods, refusal, rejection
 from plugins.resources.schema.catalogue import Action
-from plugins.resources.schema.kinds import Unfit
 from plugins.resources.schema.naming import SEGMENT_CHARS
 from plugins.resources.schema.resource import Resource
 from service.api import (
@@ -30,10 +28,7 @@ from service.api import (
     InvalidRequest,
     NotFound,
     ServiceError,
-    UnsupportedMediaType,
 )
-
-JSON: Final = "application/json"
 
 Reaches = Callable[[Action, Sequence[str]], Sequence[str]]
 """The names of resources that differ as well after an action on these columns."""
@@ -42,16 +37,19 @@ Reaches = Callable[[Action, Sequence[str]], Sequence[str]]
 class WriteHandler:
     """`POST /{resource}`; `PATCH`, `PUT` and `DELETE /{resource}/{id}`; `OPTIONS` there."""
 
-    def __init__(self, resource: Resource, database: Healing, committer: Committer, *, reaches: Reaches) -> None:
+    def __init__(
+        self, resource: Resource, database: Healing, receiver: Receiver, committer: Committer, *, reaches: Reaches
+    ) -> None:
         self._resource = resource
         self._fetch_json = database.fetch_json
+        self._received = receiver.row
         self._commit = committer.commit
         self._reaches = reaches
         self._statements = WriteStatements(resource)
         self._item = ItemStatement(resource)
-        self._readers: Mapping[Mode, BodyReader] = {
-            mode: BodyReader(resource, mode) for mode in ("create", "update", "replace")
-        }
+        self._created = BodyReader(resource, "create")
+        self._updated = BodyReader(resource, "update")
+        self._replaced = BodyReader(resource, "replace")
         self._reached_by_create = reaches("create", ())
         self._reached_by_delete = reaches("delete", ())
         self._allow = ", ".join(sorted(item_methods(resource)))
@@ -62,7 +60,7 @@ class WriteHandler:
             parse_nothing(text, faults)
             if faults:
                 raise refusal(faults)
-        row = self._read(await _object(request), "create", ())
+        row = await self._received(request, self._created, ())
         sql, arguments = self._statements.insert(row)
         written = await self._written(sql, arguments, row, self._reached_by_create)
         if written is None:  # a trigger's doing
@@ -75,7 +73,7 @@ class WriteHandler:
 
     async def update(self, request: Request) -> Answer:
         key = self._key(request)
-        row = self._read(await _object(request), "update", key)
+        row = await self._received(request, self._updated, key)
         if row.fields:
             return await self._changed(key, row)
         body = await self._fetch_json(self._item.sql(None), *key)
@@ -85,7 +83,7 @@ class WriteHandler:
 
     async def replace(self, request: Request) -> Answer:
         key = self._key(request)
-        return await self._changed(key, self._read(await _object(request), "replace", key))
+        return await self._changed(key, await self._received(request, self._replaced, key))
 
     async def delete(self, request: Request) -> Answer:
         key = self._key(request)
@@ -109,13 +107,6 @@ class WriteHandler:
         if faults:
             raise refusal(faults)
         return key
-
-    def _read(self, body: Mapping[str, Document], mode: Mode, key: Sequence[str]) -> Row:
-        faults: list[Fault] = []
-        row = self._readers[mode].read(body, key, faults)
-        if faults:
-            raise rejection(faults)
-        return row
 
     async def _changed(self, key: Sequence[str], row: Row) -> Answer:
         sql, arguments = self._statements.update(key, row)
@@ -158,20 +149,3 @@ class WriteHandler:
 
     def _absent(self) -> NotFound:
         return NotFound(f"There is no such row in {self._resource.name}.")
-
-
-async def _object(request: Request) -> Mapping[str, Document]:
-    """The JSON object in the body. Raises UnsupportedMediaType, InvalidRequest, InvalidBody."""
-    if request.content_type != JSON or "Content-Type" not in request.headers or not _is_utf8(request.charset):
-        name = "Accept-Patch" if request.method == "PATCH" else "Accept"
-        raise UnsupportedMediaType(f"The body must be {JSON}, in UTF-8.", headers={name: JSON})
-    try:
-        return read_object(await request.read())
-    except Malformed as malformed:
-        raise refusal([Fault("body", f"{malformed}.")]) from None
-    except Unfit as unfit:
-        raise rejection([Fault("body", f"{unfit}.")]) from None
-
-
-def _is_utf8(charset: str | None) -> bool:
-    return charset is None or charset.lower() in ("utf-8", "utf8")
