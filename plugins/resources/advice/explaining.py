@@ -15,7 +15,8 @@ import orjson
 
 from plugins.resources.parse.filters import Filter
 from plugins.resources.plan.conditions import condition_of
-from plugins.resources.plan.sql import Argument, order_by, quoted, relation, select_list, where_clause
+from plugins.resources.plan.showing import select_list
+from plugins.resources.plan.sql import Argument, order_by, quoted, relation, where_clause
 from plugins.resources.schema.kinds import kind_of
 from plugins.resources.schema.resource import Field, Order, Resource
 from plugins.resources.shapes import Shape

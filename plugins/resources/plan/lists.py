@@ -21,6 +21,7 @@ from plugins.resources.parse.query import ListQuery
 from plugins.resources.plan import counts
 from plugins.resources.plan.conditions import condition_of
 from plugins.resources.plan.cursors import branches, reversed_order
+from plugins.resources.plan.showing import select_list
 from plugins.resources.plan.sql import (
     Argument,
     cast_value,
@@ -29,7 +30,6 @@ from plugins.resources.plan.sql import (
     order_by,
     quoted,
     relation,
-    select_list,
     where_clause,
 )
 from plugins.resources.schema.resource import Child, Field, Order, Resource
