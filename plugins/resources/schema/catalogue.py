@@ -130,6 +130,7 @@ def read_catalogue(body: bytes) -> Catalogue:
     told = orjson.loads(body)
     numbered = told.pop("types")
     types: dict[str, Type] = {}
+    made = TypeAdapter(Type)
 
     def type_of(number: str) -> Type:
         if number not in types:  # no type is made of itself
@@ -138,7 +139,7 @@ def read_catalogue(body: bytes) -> Catalogue:
                 facts["element"] = type_of(facts["element"])
             if facts["attributes"] is not None:
                 facts["attributes"] = [each | {"type": type_of(each["type"])} for each in facts["attributes"]]
-            types[number] = TypeAdapter(Type).validate_python(facts)
+            types[number] = made.validate_python(facts)
         return types[number]
 
     for table in told["tables"].values():
