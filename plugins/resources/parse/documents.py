@@ -105,7 +105,7 @@ def _refuse(word: str) -> NoReturn:
 def _object(pairs: list[tuple[str, Document]]) -> dict[str, Document]:
     made = dict(pairs)
     if len(made) < len(pairs):
-        seen = set()
+        seen: set[str] = set()
         for name, _ in pairs:
             if name in seen:
                 raise Malformed(f"has the name {cut(name)} twice in one object")
