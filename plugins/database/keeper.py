@@ -46,7 +46,8 @@ LOG_MAX_BYTES = 1024 * 1024
 LEFTOVER_WAIT_S = 20
 """How long a server that was left behind may take to end (chosen: longer than a fast shutdown may)."""
 
-READY = b"database system is ready to accept connections"
+READY = b"database system is ready to accept"
+"""What follows is `connections`, or with a standby `read-only connections`."""
 
 CLONE_NEWUSER = 0x10000000
 PR_SET_PDEATHSIG = 1

@@ -18,11 +18,13 @@ Per request  parse → plan → run → render:
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Sequence, Set
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 from plugins.resources.handlers.committing import Committer
 from plugins.resources.handlers.healing import Healing
+from plugins.resources.handlers.receiving import Receiver
 from plugins.resources.handlers.writing import WriteHandler
 from plugins.resources.routes import Means, declare
 from plugins.resources.schema.allowing import exposure
@@ -90,9 +92,11 @@ class Plugin:
         healing = Healing(database, self._run)
         served = {resource.name for resource in selection.resources}
         changes = ports.need(CHANGES)
+        thread = ThreadPoolExecutor(1, thread_name_prefix=f"pegboard bodies of {self._run.name}")
+        receiver = Receiver(thread)
 
         def writer(resource: Resource) -> WriteHandler:
-            return self._writer(resource, healing, changes, catalogue=catalogue, served=served)
+            return self._writer(resource, healing, receiver, changes, catalogue=catalogue, served=served)
 
         top = encoded(self._settings.path)
         shapes = Shapes(self._run.clock.monotonic)
@@ -100,6 +104,7 @@ class Plugin:
         means = Means(healing, self._run.clock, shapes, writer)
         self._routes = tuple(declare(selection.resources, means, instance=self._run.name, top=top, prefix=self._prefix))
         async with AsyncExitStack() as stack:
+            stack.enter_context(thread)
             if self._run.serves:
                 try:
                     await stack.enter_async_context(database.listen(CHANNEL, self._hear))
@@ -111,7 +116,14 @@ class Plugin:
             yield
 
     def _writer(
-        self, resource: Resource, database: Healing, changes: Changes, *, catalogue: Catalogue, served: Set[str]
+        self,
+        resource: Resource,
+        database: Healing,
+        receiver: Receiver,
+        changes: Changes,
+        *,
+        catalogue: Catalogue,
+        served: Set[str],
     ) -> WriteHandler:
         """What writes to a resource, and knows which of those that are `served` differ then."""
         reach = reach_of(catalogue, resource.table)
@@ -120,7 +132,7 @@ class Plugin:
             return [f"{self._prefix}{name}" for name in reach.of(action, columns) if name in served]
 
         committer = Committer(database, changes, self._run, name=f"{self._prefix}{resource.name}")
-        return WriteHandler(resource, database, committer, reaches=reaches)
+        return WriteHandler(resource, database, receiver, committer, reaches=reaches)
 
     def _hear(self, payload: str) -> None:
         if payload == "reload":

@@ -3,6 +3,7 @@
     server = PostgresServer()                          # starts; ends with this process, whatever ends that
     url = server.create_database("CREATE TABLE ...")   # the second one from the same SQL is a copy: 40 ms
     server.stop(); server.start()                      # what faults look like: also kill(), freeze(), thaw()
+    server.stand_by()                                  # from now on a standby, which takes no writes and no LISTEN
     server.close()
 
 Fixtures: `postgres` (one server per test process, started when first asked for) and `make_database(sql) -> url`.
@@ -110,6 +111,12 @@ class PostgresServer:
             self.thaw()
             os.kill(self.pid, signal.SIGQUIT)
             self._ended(self._keeper)
+
+    def stand_by(self) -> None:
+        """Start it again as a standby that no primary feeds. Needs the setting wal_level = replica."""
+        self.stop()
+        (self._folder / "data" / "standby.signal").touch()
+        self.start()
 
     def freeze(self) -> None:
         """Stop every process of the server where it stands: connections stay open, nothing answers."""

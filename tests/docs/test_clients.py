@@ -130,7 +130,8 @@ async def test_types_look_in_json_as_the_table_says_and_take_its_operators(
 ) -> None:
     told = rows(PAGE, "tested: types")
     columns = ", ".join(f"{value} AS c{number}" for number, (_, value, _, _) in enumerate(told))
-    url = make_database(f"CREATE TABLE kinds AS SELECT 1 AS id, {columns}; ALTER TABLE kinds ADD PRIMARY KEY (id)")
+    made = f"CREATE TABLE kinds AS SELECT 1 AS id, {columns}; ALTER TABLE kinds ADD PRIMARY KEY (id)"
+    url = make_database(f"CREATE TYPE pair AS (a int, b text); {made}")
     settings = {"plugins": {"database": {"url": url}, "resources": {"tables": ["kinds"]}}}
     service = await make_service(["database", "resources"], settings)
     row = await (await service.client.get("/api/v1/kinds/1")).text()

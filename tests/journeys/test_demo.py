@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 import re
+from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
+import asyncpg
 import pytest
 
-from service.testing.service import Service
+from plugins.database.demo import make_demo
+from service.testing.service import MakeService, Service
 
 PAGINATION = {
     "page",
@@ -156,3 +161,23 @@ async def test_health_knows_the_database(demo: Service) -> None:
     body = await (await demo.client.get("/health")).json()
     assert body["status"] == "healthy"
     assert set(body["services"]["database"]) == {"status", "latencyMs", "ageMs"}
+
+
+async def test_time_of_the_last_change_is_set_once_the_lines_that_are_commented_out_are_live(
+    make_service: MakeService, shipped: dict[str, Any], make_database: Callable[[str], str]
+) -> None:
+    url = make_database("")
+    connection = await asyncpg.connect(url)
+    await make_demo(connection)
+    await connection.close()
+    live = copy.deepcopy(shipped)
+    for table in ("users", "orders"):
+        live["plugins"]["resources"]["table"].setdefault(table, {})["modified"] = "updated_at"
+    for settings, is_set in ((shipped, False), (live, True)):
+        service = await make_service(settings=settings, environ={"DATABASE_URL": url})
+        for path, change in (("users/1", {"bio": "new"}), ("orders/1", {"total": 5})):
+            before = await (await service.client.get(f"/api/v1/{path}")).json()
+            response = await service.client.patch(f"/api/v1/{path}", json=change)
+            after = await response.json()
+            assert response.status == 200
+            assert (after["updatedAt"] > before["updatedAt"]) is is_set, path

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
 from urllib.parse import quote
 
 from aiohttp.web import Request
 
 from plugins.resources.handlers.committing import Committer, Written, spelled
 from plugins.resources.handlers.healing import Healing
-from plugins.resources.parse.body import BodyReader, Mode, Row, read_object
-from plugins.resources.parse.documents import Malformed
+from plugins.resources.handlers.receiving import JSON, Receiver
+from plugins.resources.parse.body import BodyReader, Row
 from plugins.resources.parse.faults import Fault
 from plugins.resources.parse.query import parse_key, parse_nothing
 from plugins.resources.plan.items import ItemStatement
 from plugins.resources.plan.writes import WriteStatements, trial
 from plugins.resources.render import item_methods, refusal, rejection
 from plugins.resources.schema.catalogue import Action
-from plugins.resources.schema.kinds import Unfit
 from plugins.resources.schema.naming import SEGMENT_CHARS
 from plugins.resources.schema.resource import Resource
 from service.api import (
@@ -31,14 +28,7 @@ from service.api import (
     InvalidRequest,
     NotFound,
     ServiceError,
-    UnsupportedMediaType,
 )
-
-JSON: Final = "application/json"
-
-AT_ONCE_BYTES: Final = 32_768
-"""A body up to here is read where it is; the loop would wait for a larger one, up to 0.6 s for the largest (measured:
-a list of 520,000 numbers), so a thread reads it."""
 
 Reaches = Callable[[Action, Sequence[str]], Sequence[str]]
 """The names of resources that differ as well after an action on these columns."""
@@ -47,16 +37,19 @@ Reaches = Callable[[Action, Sequence[str]], Sequence[str]]
 class WriteHandler:
     """`POST /{resource}`; `PATCH`, `PUT` and `DELETE /{resource}/{id}`; `OPTIONS` there."""
 
-    def __init__(self, resource: Resource, database: Healing, committer: Committer, *, reaches: Reaches) -> None:
+    def __init__(
+        self, resource: Resource, database: Healing, receiver: Receiver, committer: Committer, *, reaches: Reaches
+    ) -> None:
         self._resource = resource
         self._fetch_json = database.fetch_json
+        self._received = receiver.row
         self._commit = committer.commit
         self._reaches = reaches
         self._statements = WriteStatements(resource)
         self._item = ItemStatement(resource)
-        self._readers: Mapping[Mode, BodyReader] = {
-            mode: BodyReader(resource, mode) for mode in ("create", "update", "replace")
-        }
+        self._created = BodyReader(resource, "create")
+        self._updated = BodyReader(resource, "update")
+        self._replaced = BodyReader(resource, "replace")
         self._reached_by_create = reaches("create", ())
         self._reached_by_delete = reaches("delete", ())
         self._allow = ", ".join(sorted(item_methods(resource)))
@@ -67,7 +60,7 @@ class WriteHandler:
             parse_nothing(text, faults)
             if faults:
                 raise refusal(faults)
-        row = await self._row(request, "create", ())
+        row = await self._received(request, self._created, ())
         sql, arguments = self._statements.insert(row)
         written = await self._written(sql, arguments, row, self._reached_by_create)
         if written is None:  # a trigger's doing
@@ -80,7 +73,7 @@ class WriteHandler:
 
     async def update(self, request: Request) -> Answer:
         key = self._key(request)
-        row = await self._row(request, "update", key)
+        row = await self._received(request, self._updated, key)
         if row.fields:
             return await self._changed(key, row)
         body = await self._fetch_json(self._item.sql(None), *key)
@@ -90,7 +83,7 @@ class WriteHandler:
 
     async def replace(self, request: Request) -> Answer:
         key = self._key(request)
-        return await self._changed(key, await self._row(request, "replace", key))
+        return await self._changed(key, await self._received(request, self._replaced, key))
 
     async def delete(self, request: Request) -> Answer:
         key = self._key(request)
@@ -114,25 +107,6 @@ class WriteHandler:
         if faults:
             raise refusal(faults)
         return key
-
-    async def _row(self, request: Request, mode: Mode, key: Sequence[str]) -> Row:
-        """What the body says. Raises UnsupportedMediaType, InvalidRequest, InvalidBody."""
-        body = await _body(request)
-        if len(body) <= AT_ONCE_BYTES:
-            return self._read(body, mode, key)
-        return await asyncio.to_thread(self._read, body, mode, key)
-
-    def _read(self, body: bytes, mode: Mode, key: Sequence[str]) -> Row:
-        faults: list[Fault] = []
-        try:
-            row = self._readers[mode].read(read_object(body), key, faults)
-        except Malformed as malformed:
-            raise refusal([Fault("body", f"{malformed}.")]) from None
-        except Unfit as unfit:
-            raise rejection([Fault("body", f"{unfit}.")]) from None
-        if faults:
-            raise rejection(faults)
-        return row
 
     async def _changed(self, key: Sequence[str], row: Row) -> Answer:
         sql, arguments = self._statements.update(key, row)
@@ -175,15 +149,3 @@ class WriteHandler:
 
     def _absent(self) -> NotFound:
         return NotFound(f"There is no such row in {self._resource.name}.")
-
-
-async def _body(request: Request) -> bytes:
-    """The bytes of a body that says it is JSON. Raises UnsupportedMediaType."""
-    if request.content_type != JSON or "Content-Type" not in request.headers or not _is_utf8(request.charset):
-        name = "Accept-Patch" if request.method == "PATCH" else "Accept"
-        raise UnsupportedMediaType(f"The body must be {JSON}, in UTF-8.", headers={name: JSON})
-    return await request.read()
-
-
-def _is_utf8(charset: str | None) -> bool:
-    return charset is None or charset.lower() in ("utf-8", "utf8")

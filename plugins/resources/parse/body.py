@@ -13,21 +13,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Final, Literal
+from typing import Literal
 
+from plugins.resources.parse.composed import Reader, UnfitWithin
 from plugins.resources.parse.documents import Document, Malformed, read_document
-from plugins.resources.parse.faults import Fault, cut
-from plugins.resources.parse.names import MAX_SUGGESTIONS
-from plugins.resources.parse.values import Reader, Value, reader_of
+from plugins.resources.parse.faults import MAX_UNKNOWN, Fault, unknown_names
+from plugins.resources.parse.values import reader_of
 from plugins.resources.schema.allowing import must_be_given
 from plugins.resources.schema.kinds import Unfit
 from plugins.resources.schema.resource import Field, Resource
-from service.api import nearest
 
 Mode = Literal["create", "update", "replace"]
-
-MAX_UNKNOWN: Final = 100
-"""Unknown fields of one body that are told one by one (chosen)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +31,8 @@ class Row:
     """What a body says, in the order of the resource's fields: one order, so one SQL text."""
 
     fields: tuple[Field, ...] = ()
-    values: tuple[Value, ...] = ()
+    values: tuple[str | None, ...] = ()
+    """As PostgreSQL reads them; None is NULL."""
     absent: tuple[Field, ...] = ()
     """Those that get their default: of `replace` alone."""
 
@@ -70,7 +67,7 @@ class BodyReader:
 
     def read(self, body: Mapping[str, Document], key: Sequence[str], faults: list[Fault]) -> Row:
         """The row that a body describes; `key` is that of the path. Appends to `faults` what is wrong."""
-        values: dict[str, Value] = {}
+        values: dict[str, str | None] = {}
         unknown: list[str] = []
         for name, document in body.items():
             field = self._fields.get(name)
@@ -88,6 +85,8 @@ class BodyReader:
                     values[name] = None
                 else:
                     raise Unfit("must not be null")
+            except UnfitWithin as within:
+                faults += [Fault(f"{name}{place}", message) for place, message in within.faults]
             except Unfit as unfit:
                 faults.append(Fault(name, f"{unfit}."))
         self._blame_unknown(unknown, faults)
@@ -99,13 +98,11 @@ class BodyReader:
     def _check_key(self, field: Field, document: Document, key: Sequence[str]) -> None:
         """Raises Unfit unless the body says of the key what the path says."""
         given = None if document is None else self._readers[field.name](document)
-        if not isinstance(given, str) or _comparable(field, given) != _comparable(field, key[self._key[field.name]]):
+        if given is None or _comparable(field, given) != _comparable(field, key[self._key[field.name]]):
             raise Unfit("is part of the key and must be what the path says")
 
     def _blame_unknown(self, names: Sequence[str], faults: list[Fault]) -> None:
-        for at, name in enumerate(names[:MAX_UNKNOWN]):
-            meant = nearest(name, self._writable) if at < MAX_SUGGESTIONS else None
-            faults.append(Fault(cut(name), f"is no field; did you mean {meant}?" if meant else "is no field."))
+        faults += [Fault(name, message) for name, message in unknown_names(names, self._writable, "field")]
         if len(names) > MAX_UNKNOWN:
             faults.append(Fault("body", f"has {len(names) - MAX_UNKNOWN} more names that are no field."))
 

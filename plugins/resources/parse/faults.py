@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from service.api import nearest
+
 MAX_SHOWN_CHARS: Final = 100
 """What is shown of what a client sent (chosen)."""
+
+MAX_UNKNOWN: Final = 100
+"""Unknown names of one object that are told one by one (chosen)."""
+
+MAX_SUGGESTIONS: Final = 5
+"""Names that are looked for per request or body (chosen: looking for one takes up to a millisecond)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,3 +31,10 @@ class Fault:
 def cut(text: str) -> str:
     """As much of it as is shown."""
     return text if len(text) <= MAX_SHOWN_CHARS else f"{text[:MAX_SHOWN_CHARS]}..."
+
+
+def unknown_names(names: Sequence[str], known: Collection[str], what: str) -> Iterator[tuple[str, str]]:
+    """Each of the first names, which are all unknown, with what is said of it: `is no field`."""
+    for at, name in enumerate(names[:MAX_UNKNOWN]):
+        meant = nearest(name, known) if at < MAX_SUGGESTIONS else None
+        yield cut(name), f"is no {what}; did you mean {meant}?" if meant else f"is no {what}."

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from plugins.resources.parse.faults import Fault, cut
+from plugins.resources.parse.faults import MAX_SUGGESTIONS, Fault, cut
 from plugins.resources.schema.kinds import OPERATORS
 from plugins.resources.schema.resource import Field, Resource
 from service.api import nearest
 
 RESERVED: Final = ("page", "limit", "cursor", "count", "sort", "fields", "filter")
 """The parameters of a list; never columns when bare."""
-
-MAX_SUGGESTIONS: Final = 5
-"""Names that are looked for per request (chosen: looking for one takes up to a millisecond)."""
 
 
 class Names:

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, cast
 
 from plugins.resources.parse.cursors import Cursor, fingerprint, read_cursor
-from plugins.resources.parse.faults import Fault, cut
+from plugins.resources.parse.faults import MAX_UNKNOWN, Fault, cut
 from plugins.resources.parse.filters import Condition, Filter, read_filter, read_tree
 from plugins.resources.parse.names import RESERVED, Names
 from plugins.resources.parse.texts import read_pairs, sendable, split_list
@@ -191,8 +191,12 @@ class _Reading:
             seen.add(field.name)
 
     def _fields(self, value: str) -> tuple[Field, ...]:
+        parts = split_list(value)
+        if len(parts) > len(self._resource.fields) + MAX_UNKNOWN:
+            self._names.blame("fields", "names more fields than there are.")
+            return ()
         wanted = set()
-        for part in split_list(value):
+        for part in parts:
             if (field := self._names.field("fields", part)) is None:
                 continue
             if field.name in wanted:

@@ -6,6 +6,7 @@
     boolean            true or false
     json               anything
     array              a list of such values or nulls, or lists of lists, all of one length
+    composite          an object of such values, by the names of its attributes; those that are absent are NULL
     binary             Base64
     other              text that PostgreSQL reads
 
@@ -19,24 +20,19 @@ from base64 import b64decode
 from binascii import Error as NotBase64
 from collections.abc import Callable
 from decimal import Context, Decimal
-from typing import Final, TypeAlias
+from typing import Final
 
+from plugins.resources.parse.composed import MAX_DIMENSIONS, Part, Reader, array_of, composite_of
 from plugins.resources.parse.documents import Document, Number, write_document
 from plugins.resources.schema.catalogue import Column, Type
 from plugins.resources.schema.kinds import MAX_NUMBER_CHARS, Kind, Unfit
 from plugins.resources.schema.naming import MAX_NAME_BYTES
 
-Value: TypeAlias = "str | list[Value] | None"
-"""What is bound: text, or lists of it for an array; None is NULL."""
-
-Reader = Callable[[Document], Value]
-"""Raises Unfit. None is not asked."""
-
-MAX_DIMENSIONS: Final = 6
-"""Lists inside each other (PostgreSQL, MAXDIM)."""
-
 HEADER_BYTES: Final = 4
 """What a modifier of text or numeric is above its meaning (VARHDRSZ)."""
+
+SAFE_DIGITS: Final = {"int2": 4, "int4": 9, "int8": 18}
+"""So many are always within the type's range."""
 
 WORDS: Final = frozenset({"NaN", "Infinity", "-Infinity"})
 
@@ -61,10 +57,22 @@ def _reader(type_: Type, kind: Kind, modifier: int) -> Reader:
         case "array":
             assert kind.element is not None  # noqa: S101  # an array's kind has one
             element = type_.element or Type("pg_catalog", "unknown")
-            is_deep = kind.element.name not in ("json", "binary")  # a list is a value there; and see `shown`
-            return _array(_reader(element, kind.element, modifier), MAX_DIMENSIONS if is_deep else 1)
+            return array_of(
+                _reader(element, kind.element, modifier),
+                most=1 if kind.element.name == "json" else MAX_DIMENSIONS,  # a list is a value there
+                delimiter=type_.delimiter,
+                is_plain=kind.element.name in ("integer", "number", "boolean"),
+            )
+        case "composite":
+            attributes = zip(type_.attributes or (), kind.attributes, strict=True)
+            return composite_of(
+                {
+                    each.name: Part(_reader(each.type, inner, each.modifier), is_nullable=each.is_nullable)
+                    for each, inner in attributes
+                }
+            )
         case "integer":
-            return _integer(kind, takes_text=name == "int8")
+            return _integer(kind, SAFE_DIGITS[name], takes_text=name == "int8")
         case "number":
             return _number(kind, modifier if name == "numeric" else None)
         case "boolean":
@@ -103,8 +111,10 @@ def _text(name: str, modifier: int) -> Reader:
     return text
 
 
-def _integer(kind: Kind, *, takes_text: bool) -> Reader:
+def _integer(kind: Kind, safe_digits: int, *, takes_text: bool) -> Reader:
     def integer(document: Document) -> str:
+        if isinstance(document, Number) and len(document) <= safe_digits and document.isdigit():
+            return document  # JSON has one way to spell it
         if isinstance(document, Number) or (takes_text and isinstance(document, str)):
             return kind.parse(document)
         raise Unfit("must be an integer")
@@ -206,42 +216,3 @@ def _check_bits(text: str, modifier: int, *, is_varying: bool) -> None:
         raise Unfit("must be zeros and ones")
     if modifier >= 0 and (len(text) > modifier or (len(text) < modifier and not is_varying)):
         raise Unfit(f"must have {'at most ' if is_varying else ''}{modifier} bits")
-
-
-def _array(read: Reader, most: int) -> Reader:
-    def array(document: Document) -> Value:
-        if not isinstance(document, list):
-            raise Unfit("must be a list")
-        lengths = _lengths(document, most) if document else ()
-        return _level(document, lengths, "")
-
-    def _level(documents: list[Document], lengths: tuple[int, ...], place: str) -> list[Value]:
-        values: list[Value] = []
-        for at, document in enumerate(documents):
-            where = f"{place}[{at}]"
-            if len(lengths) > 1:
-                if not isinstance(document, list) or len(document) != lengths[1]:
-                    raise Unfit(f"must have lists of {lengths[1]} throughout, and has not at {where}")
-                values.append(_level(document, lengths[1:], where))
-            elif document is None:
-                values.append(None)
-            else:
-                try:
-                    values.append(read(document))
-                except Unfit as unfit:
-                    raise Unfit(f"is wrong at {where}, which {unfit}") from None
-        return values
-
-    return array
-
-
-def _lengths(document: list[Document], most: int) -> tuple[int, ...]:
-    """How many values there are in each dimension, going by the first of them."""
-    lengths: list[int] = []
-    level: Document = document
-    while isinstance(level, list) and len(lengths) < most:
-        if not level:
-            raise Unfit("must not have an empty list inside")
-        lengths.append(len(level))
-        level = level[0]
-    return tuple(lengths)

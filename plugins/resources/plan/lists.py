@@ -22,6 +22,7 @@ from plugins.resources.plan import counts
 from plugins.resources.plan.conditions import condition_of
 from plugins.resources.plan.cursors import branches, reversed_order
 from plugins.resources.plan.marks import mark
+from plugins.resources.plan.showing import select_list
 from plugins.resources.plan.sql import (
     Argument,
     cast_value,
@@ -30,7 +31,6 @@ from plugins.resources.plan.sql import (
     order_by,
     quoted,
     relation,
-    select_list,
     where_clause,
 )
 from plugins.resources.schema.resource import Child, Field, Order, Resource

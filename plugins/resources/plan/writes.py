@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from plugins.resources.parse.body import Row
-from plugins.resources.parse.values import Value
-from plugins.resources.plan.sql import cast_value, key_conditions, quoted, relation, select_list, shown, where_clause
+from plugins.resources.plan.showing import select_list, shown
+from plugins.resources.plan.sql import cast_value, key_conditions, quoted, relation, where_clause
 from plugins.resources.schema.catalogue import Column
-from plugins.resources.schema.kinds import VECTORS
 from plugins.resources.schema.resource import Field, Resource
 
 MAX_TEXTS: Final = 64
@@ -35,7 +34,7 @@ class WriteStatements:
         self._inserts: dict[tuple[str, ...], str] = {}
         self.delete = f"DELETE FROM {self._relation} t{self._where} RETURNING json_build_array(NULL, {keys})"  # noqa: S608 (identifiers quoted, values bound)
 
-    def insert(self, row: Row) -> tuple[str, Sequence[Value]]:
+    def insert(self, row: Row) -> tuple[str, Sequence[str | None]]:
         """A new row."""
         names = tuple([field.name for field in row.fields])
         sql = self._inserts.get(names)
@@ -47,17 +46,17 @@ class WriteStatements:
 
     def _insert(self, row: Row) -> str:
         columns = [quoted(field.column.name) for field in row.fields]
-        values = [cast_input(number, field.column) for number, field in enumerate(row.fields, 1)]
+        values = [cast_value(number, field.column.type) for number, field in enumerate(row.fields, 1)]
         if self._modified is not None:
             columns.append(quoted(self._modified.name))
             values.append("now()")
         given = f"({', '.join(columns)}) VALUES ({', '.join(values)})" if columns else "DEFAULT VALUES"
         return f"INSERT INTO {self._relation} AS t {given}{self._returning}"
 
-    def update(self, key: Sequence[str], row: Row) -> tuple[str, Sequence[Value]]:
+    def update(self, key: Sequence[str], row: Row) -> tuple[str, Sequence[str | None]]:
         """Other values in the row with this key; there is at least one."""
         terms = [
-            f"{quoted(field.column.name)} = {cast_input(number, field.column)}"
+            f"{quoted(field.column.name)} = {cast_value(number, field.column.type)}"
             for number, field in enumerate(row.fields, self._first)
         ]
         terms += [f"{quoted(field.column.name)} = DEFAULT" for field in row.absent]
@@ -73,13 +72,6 @@ def key_text(field: Field) -> str:
     return f"to_json({shown(field)}) #>> '{{}}'" if has_form else f"{shown(field)}::text"
 
 
-def cast_input(number: int, column: Column) -> str:
-    """An argument of a body as a value that the column takes: an array is bound as texts, in lists."""
-    if column.type.is_array and column.type.name not in VECTORS:
-        return f"${number}::text[]::{quoted(column.type.schema)}.{quoted(column.type.name)}"
-    return cast_value(number, column.type)
-
-
 def trial(column: Column) -> str:
     """A statement that fails for a value, `$1`, that the column's type, with its domain and limits, does not take."""
-    return f"SELECT json_build_array(({cast_input(1, column)})::{column.declared} IS NULL)"
+    return f"SELECT json_build_array(({cast_value(1, column.type)})::{column.declared} IS NULL)"

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
+import orjson
 from pydantic import TypeAdapter
+
+LONG_NUMBERS: Final = frozenset({"int8", "numeric"})
+"""What has more digits than a floating-point number, which is what many clients make of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,22 @@ class Type:
     """An enum's, in their order; None for every other type."""
     element: Type | None = None
     """What an array is made of; a domain there is not followed."""
+    delimiter: str = ","
+    """What stands between the elements of an array, as PostgreSQL reads and prints it."""
+    attributes: tuple[Attribute, ...] | None = None
+    """What a composite value is made of, in its order; None for every other type."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """One part of a composite value."""
+
+    name: str
+    type: Type
+    is_nullable: bool = True
+    """False where its domain says so; what a table asks of its own columns does not bind values of its row's type."""
+    modifier: int = -1
+    """As a column's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +128,26 @@ class Catalogue:
 
 
 def read_catalogue(body: bytes) -> Catalogue:
-    """The values behind what `CATALOGUE` gave."""
-    return TypeAdapter(Catalogue).validate_json(body)
+    """The values behind what `CATALOGUE` gave: there, types stand once each, and are meant by their number."""
+    told = orjson.loads(body)
+    numbered = told.pop("types")
+    types: dict[str, Type] = {}
+    made = TypeAdapter(Type)
+
+    def type_of(number: str) -> Type:
+        if number not in types:  # no type is made of itself
+            facts = dict(numbered[number])
+            if facts["element"] is not None:
+                facts["element"] = type_of(facts["element"])
+            if facts["attributes"] is not None:
+                facts["attributes"] = [each | {"type": type_of(each["type"])} for each in facts["attributes"]]
+            types[number] = made.validate_python(facts)
+        return types[number]
+
+    for table in told["tables"].values():
+        for column in table["columns"].values():
+            column["type"] = type_of(column["type"])
+    return TypeAdapter(Catalogue).validate_python(told)
 
 
 CATALOGUE = """
@@ -133,15 +171,28 @@ WITH RECURSIVE broken AS (  -- foreign tables that no wrapper can read, and view
     FROM pg_catalog.pg_class c
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname = $1::text AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
-), unfolded(declared, oid, not_null, fallback, modifier) AS (  -- each type used, under a domain what it is made of
-    SELECT oid, oid, typnotnull, typdefault, typtypmod
-    FROM pg_catalog.pg_type
-    WHERE oid IN (
+), used AS (  -- each type of a column, and whatever it is made of
+    SELECT a.atttypid AS oid
+    FROM pg_catalog.pg_attribute a
+    JOIN relation r ON r.oid = a.attrelid
+    WHERE a.attnum > 0 AND NOT a.attisdropped
+    UNION
+    SELECT part.oid
+    FROM used
+    JOIN pg_catalog.pg_type t ON t.oid = used.oid
+    CROSS JOIN LATERAL (
+        SELECT t.typbasetype AS oid WHERE t.typtype = 'd'
+        UNION ALL
+        SELECT t.typelem WHERE t.typtype <> 'd' AND t.typcategory = 'A'
+        UNION ALL
         SELECT a.atttypid
         FROM pg_catalog.pg_attribute a
-        JOIN relation r ON r.oid = a.attrelid
-        WHERE a.attnum > 0 AND NOT a.attisdropped
-    )
+        WHERE t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
+    ) part
+), unfolded(declared, oid, not_null, fallback, modifier) AS (  -- each of them, under a domain what it is made of
+    SELECT t.oid, t.oid, t.typnotnull, t.typdefault, t.typtypmod
+    FROM used
+    JOIN pg_catalog.pg_type t ON t.oid = used.oid
     UNION ALL
     SELECT u.declared, b.oid, u.not_null OR b.typnotnull, coalesce(u.fallback, b.typdefault),
            greatest(u.modifier, b.typtypmod)
@@ -153,25 +204,9 @@ WITH RECURSIVE broken AS (  -- foreign tables that no wrapper can read, and view
     FROM pg_catalog.pg_enum
     GROUP BY enumtypid
 ), type AS (
-    SELECT u.declared, u.not_null, u.fallback, u.modifier, json_build_object(
-        'schema', n.nspname,
-        'name', t.typname,
-        'is_array', t.typcategory = 'A',
-        'labels', (SELECT labels FROM enum WHERE enum.oid = t.oid),
-        'element', CASE WHEN t.typcategory = 'A' THEN (
-            SELECT json_build_object(
-                'schema', m.nspname,
-                'name', e.typname,
-                'labels', (SELECT labels FROM enum WHERE enum.oid = e.oid)
-            )
-            FROM pg_catalog.pg_type e
-            JOIN pg_catalog.pg_namespace m ON m.oid = e.typnamespace
-            WHERE e.oid = t.typelem
-        ) END
-    ) AS body
+    SELECT u.declared, u.not_null, u.fallback, u.modifier, u.oid::text AS number
     FROM unfolded u
     JOIN pg_catalog.pg_type t ON t.oid = u.oid AND t.typtype <> 'd'
-    JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
 )
 SELECT json_build_object(
     'schema', $1::text,
@@ -180,6 +215,31 @@ SELECT json_build_object(
         FROM pg_catalog.pg_namespace
         WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
     ),
+    'types', coalesce((
+        SELECT json_object_agg(t.oid::text, json_build_object(
+            'schema', n.nspname,
+            'name', t.typname,
+            'is_array', e.oid IS NOT NULL,
+            'labels', (SELECT labels FROM enum WHERE enum.oid = t.oid),
+            'element', e.oid::text,
+            'delimiter', coalesce(e.typdelim, ','),
+            'attributes', CASE WHEN t.typtype = 'c' THEN (
+                SELECT coalesce(json_agg(json_build_object(
+                    'name', a.attname,
+                    'type', p.number,
+                    'is_nullable', NOT p.not_null,
+                    'modifier', greatest(a.atttypmod, p.modifier)
+                ) ORDER BY a.attnum), '[]')
+                FROM pg_catalog.pg_attribute a
+                JOIN type p ON p.declared = a.atttypid
+                WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
+            ) END
+        ))
+        FROM used
+        JOIN pg_catalog.pg_type t ON t.oid = used.oid
+        JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+        LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem AND t.typtype <> 'd' AND t.typcategory = 'A'
+    ), '{}'),
     'tables', coalesce((
         SELECT json_object_agg(r.relname, json_build_object(
             'schema', $1::text,
@@ -200,7 +260,7 @@ SELECT json_build_object(
             'columns', coalesce((
                 SELECT json_object_agg(a.attname, json_build_object(
                     'name', a.attname,
-                    'type', t.body,
+                    'type', t.number,
                     'is_nullable', NOT (a.attnotnull OR t.not_null),
                     'default', CASE WHEN a.attgenerated = '' THEN
                         coalesce(pg_catalog.pg_get_expr(d.adbin, d.adrelid), t.fallback)

@@ -6,7 +6,7 @@
     boolean    eq ne in nin null                                                 true, false
     uuid, date, time, timestamp, enum, address   as integer                      timestamps: RFC 3339, UTC unless said
     array      has overlaps null, where its elements are of a kind above         compared by its elements
-    json, binary, other                          null                            shown, and not compared
+    json, binary, composite, other               null                            shown, and not compared
 
 A parser gives the text that PostgreSQL reads as this very value, or raises `Unfit`: whatever passes here is not
 refused there.
@@ -59,6 +59,8 @@ class Kind:
     is_sortable: bool = True
     element: Kind | None = None
     """What an array is made of."""
+    attributes: tuple[Kind, ...] = ()
+    """What a composite value is made of, in its order."""
 
     @property
     def is_comparable(self) -> bool:
@@ -220,6 +222,9 @@ def kind_of(type_: Type) -> Kind:
         element = kind_of(type_.element) if type_.element is not None else OTHER
         operators = LISTED if element.is_comparable else OPAQUE
         return Kind("array", operators, _refuse, is_sortable=False, element=element)
+    if type_.attributes is not None:
+        attributes = tuple([kind_of(each.type) for each in type_.attributes])
+        return Kind("composite", OPAQUE, _refuse, is_sortable=False, attributes=attributes)
     if type_.name == "citext":
         return TEXT
     return KINDS.get(type_.name, OTHER) if type_.schema == "pg_catalog" else OTHER

@@ -17,8 +17,8 @@ class Field:
     """In JSON and in query strings."""
     column: Column
     kind: Kind
-    is_text: bool = False
-    """True for numbers that are shown as text, with all their digits."""
+    are_digits_text: bool = False
+    """True where numbers of many digits are shown as text."""
 
 
 @dataclass(frozen=True, slots=True)

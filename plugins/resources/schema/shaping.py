@@ -17,9 +17,6 @@ from service.api import listed, looks_secret
 TIMES = frozenset({"timestamp", "timestamptz"})
 """What a column can be that holds the time of a change."""
 
-LONG_NUMBERS = frozenset({"int8", "numeric"})
-"""What has more digits than a floating-point number, which is what many clients make of it."""
-
 DEFAULT_LIMIT = 10
 """Rows a page, where neither client nor operator says."""
 
@@ -43,7 +40,7 @@ def shape(
             names.get(column.name, column.name),
             column,
             kind_of(column.type),
-            is_text=options.bigint == "string" and _is_long(column),
+            are_digits_text=options.bigint == "string",
         )
         for column in table.columns.values()
         if column.is_readable
@@ -85,11 +82,6 @@ def shape(
         reason = f"its key {listed([part.column.name for part in key])} is hidden or of a type that no URL can hold"
         findings.say(f"{table.name} is served as a list {without}, since {reason if key else 'it has no key'}.")
     return resource
-
-
-def _is_long(column: Column) -> bool:
-    type_ = column.type.element or column.type
-    return type_.schema == "pg_catalog" and type_.name in LONG_NUMBERS
 
 
 def _modified(table: Table, options: TableSettings, findings: Findings, *, may_lack: bool) -> Column | None:

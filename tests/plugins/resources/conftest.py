@@ -146,6 +146,37 @@ def awkward_sql() -> str:
     return Path(__file__).with_name("awkward.sql").read_text(encoding="utf-8")
 
 
+@pytest.fixture(scope="session")
+def hostile_sql() -> str:
+    """A schema with what an attacker would like to see and change."""
+    return Path(__file__).with_name("hostile.sql").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def contents() -> Callable[[str], Awaitable[dict[str, list[str]]]]:
+    """`await contents(url)`: every table of a database, its columns first, then its rows as text."""
+
+    async def read(url: str) -> dict[str, list[str]]:
+        connection = await asyncpg.connect(url)
+        try:
+            tables = await connection.fetch(
+                "SELECT c.oid::regclass::text AS name, string_agg(attname || ' ' || atttypid, ', ' ORDER BY attnum) "
+                "AS columns FROM pg_class c LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 "
+                "WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'v', 'm') GROUP BY c.oid"
+            )
+            return {
+                table["name"]: [
+                    table["columns"],
+                    *[row[0] for row in await connection.fetch(f"SELECT t::text FROM {table['name']} t ORDER BY 1")],
+                ]
+                for table in tables
+            }
+        finally:
+            await connection.close()
+
+    return read
+
+
 @pytest.fixture
 def serve_at(make_service: MakeService) -> Callable[..., Awaitable[Api]]:
     """As `serve`, for the database of a URL."""

@@ -8,9 +8,10 @@ import pytest
 
 from plugins.resources import Settings
 from plugins.resources.parse.body import BodyReader, read_object
+from plugins.resources.parse.composed import UnfitWithin
 from plugins.resources.parse.documents import Malformed, Number, read_document
 from plugins.resources.parse.values import reader_of
-from plugins.resources.schema.catalogue import Column, Type
+from plugins.resources.schema.catalogue import Attribute, Column, Type
 from plugins.resources.schema.kinds import Unfit, kind_of
 from plugins.resources.schema.selecting import select
 
@@ -72,12 +73,14 @@ TAKEN = [
     ("bytea", '""', -1, "\\x"),
     ("jsonb", '{"a": [1.10, null]}', -1, '{"a":[1.10,null]}'),
     ("json", '"text"', -1, '"text"'),
-    ("int4[]", "[]", -1, []),
-    ("int4[]", "[1, null]", -1, ["1", None]),
-    ("int4[]", "[[1, 2], [3, 4]]", -1, [["1", "2"], ["3", "4"]]),
-    ("varchar[]", '["abc"]', 7, ["abc"]),
-    ("jsonb[]", '[[1, 2], {"a": 1}]', -1, ["[1,2]", '{"a":1}']),
-    ("bytea[]", '["AP8Q", null]', -1, ["\\x00ff10", None]),
+    ("int4[]", "[]", -1, "{}"),
+    ("int4[]", "[1, null]", -1, "{1,NULL}"),
+    ("int4[]", "[[1, 2], [3, 4]]", -1, "{{1,2},{3,4}}"),
+    ("varchar[]", '["abc"]', 7, '{"abc"}'),
+    ("jsonb[]", '[[1, 2], {"a": 1}]', -1, r'{"[1,2]","{\"a\":1}"}'),
+    ("bytea[]", '["AP8Q", null]', -1, r'{"\\x00ff10",NULL}'),
+    ("bytea[]", '[["AP8Q"], [null]]', -1, r'{{"\\x00ff10"},{NULL}}'),
+    ("text[]", r'["NULL", "", "\"\\,"]', -1, r'{"NULL","","\"\\,"}'),
     ("interval", '"1 day"', -1, "1 day"),
     ("money", "1.50", -1, "1.50"),
     ("bit", '"101"', 3, "101"),
@@ -136,7 +139,13 @@ REFUSED = [
     ("int4[]", "[1, [2]]", -1, "is wrong at [1], which must be an integer"),
     ("int4[]", "[[]]", -1, "must not have an empty list inside"),
     ("int4[]", "[[[[[[[1]]]]]]]", -1, "is wrong at [0][0][0][0][0][0], which must be an integer"),
-    ("bytea[]", '[["AP8Q"]]', -1, "is wrong at [0], which must be text"),
+    ("bytea[]", '[["AP8Q"], ["x"]]', -1, "is wrong at [1][0], which must be Base64"),
+    (
+        "int4[]",
+        "[[[1, 2], [3, 4]], [[5, 6], [7, null, 8]]]",
+        -1,
+        "must have lists of 2 throughout, and has not at [1][1]",
+    ),
     ("bit", '"10"', 3, "must have 3 bits"),
     ("bit", '"10x"', 3, "must be zeros and ones"),
     ("varbit", '"1010"', 3, "must have at most 3 bits"),
@@ -161,7 +170,7 @@ def test_value_that_does_not_fit_is_refused_with_what_would(type_, spelled, modi
 def test_enum_takes_its_labels_and_lists_them():
     labels = ("sad", "so, so")
     assert read("mood", '"so, so"', labels=labels) == "so, so"
-    assert read("mood[]", '["sad"]', labels=labels) == ["sad"]
+    assert read("mood[]", '["sad"]', labels=labels) == '{"sad"}'
     for spelled in ('"SAD"', '"glad"'):
         with pytest.raises(Unfit, match="must be one of sad and so, so"):
             read("mood", spelled, labels=labels)
@@ -170,6 +179,101 @@ def test_enum_takes_its_labels_and_lists_them():
 def test_number_in_a_text_of_an_enum_is_no_label():
     with pytest.raises(Unfit, match="must be text"):
         read("size", "5", labels=("5",))
+
+
+def of(name, type_, **facts):
+    """An attribute of a type of pg_catalog."""
+    return Attribute(name, column(type_).type, **facts)
+
+
+AREA = Type("public", "area", attributes=(of("x", "numeric", modifier=numeric(4, 2)), of("tags", "text[]")))
+ADDRESS = Type(
+    "public",
+    "address",
+    attributes=(
+        of("street", "varchar", modifier=14),
+        of("zip", "int4"),
+        Attribute("area", AREA),
+        Attribute("areas", Type("public", "_area", is_array=True, element=AREA)),
+        of("kept", "bool", is_nullable=False),
+    ),
+)
+ADDRESSES = Type("public", "_address", is_array=True, element=ADDRESS)
+
+
+def read_composite(type_, spelled):
+    return reader_of(Column("c", type_), kind_of(type_))(read_document(spelled))
+
+
+@pytest.mark.parametrize(
+    ("type_", "spelled", "bound"),
+    [
+        (ADDRESS, '{"kept": true}', '(,,,,"true")'),
+        (ADDRESS, '{"kept": true, "zip": null, "street": "a \\"b\\" (c),"}', r'("a \"b\" (c),",,,,"true")'),
+        (AREA, '{"tags": ["a", null], "x": 1.5}', r'("1.5","{\"a\",NULL}")'),
+        (AREA, "{}", "(,)"),
+        (ADDRESS, '{"area": {}, "areas": [{}, null], "kept": false}', r'(,,"(,)","{\"(,)\",NULL}","false")'),
+        (ADDRESSES, '[null, {"kept": true, "zip": 5}]', r'{NULL,"(,\"5\",,,\"true\")"}'),
+        (Type("public", "nothing", attributes=()), "{}", "()"),
+    ],
+)
+def test_object_is_bound_as_the_composite_value_that_postgresql_reads(type_, spelled, bound):
+    assert read_composite(type_, spelled) == bound
+
+
+@pytest.mark.parametrize(
+    ("type_", "spelled", "faults"),
+    [
+        (
+            ADDRESS,
+            '{"ziip": 1, "zip": "1", "street": "eleven chars", "area": {"x": 100, "y": 1, "tags": [1]}, "kept": null}',
+            [
+                (".street", "must have at most 10 characters."),
+                (".zip", "must be an integer."),
+                (".area.x", "must be below 100 and above -100."),
+                (".area.tags", "is wrong at [0], which must be text."),
+                (".area.y", "is no attribute."),
+                (".kept", "must not be null."),
+                (".ziip", "is no attribute; did you mean zip?"),
+            ],
+        ),
+        (ADDRESS, "{}", [(".kept", "is required.")]),
+        (ADDRESS, '{"kept": true, "area": "(1,)"}', [(".area", "must be an object.")]),
+        (ADDRESS, '{"kept": true, "areas": {}}', [(".areas", "must be a list.")]),
+        (ADDRESS, '{"kept": true, "areas": [{}, 5]}', [(".areas", "is wrong at [1], which must be an object.")]),
+        (ADDRESS, '{"kept": true, "areas": [{}, {"x": "a"}]}', [(".areas[1].x", "must be a number.")]),
+        (ADDRESS, '{"kept": true, "": 1}', [(".", "is no attribute.")]),
+        (
+            ADDRESSES,
+            '[[{"kept": true}], [{"ZIP": 1}]]',
+            [("[1][0].kept", "is required."), ("[1][0].ZIP", "is no attribute; did you mean zip?")],
+        ),
+    ],
+)
+def test_each_fault_of_a_composite_value_is_told_with_its_place(type_, spelled, faults):
+    with pytest.raises(UnfitWithin) as caught:
+        read_composite(type_, spelled)
+    assert caught.value.faults == faults
+
+
+@pytest.mark.parametrize("spelled", ['"(1,x)"', "[]", "5", "true"])
+def test_composite_value_is_an_object_and_nothing_else(spelled):
+    with pytest.raises(Unfit, match="must be an object"):
+        read_composite(ADDRESS, spelled)
+
+
+def test_unknown_attributes_are_told_one_by_one_up_to_a_hundred():
+    with pytest.raises(UnfitWithin) as caught:
+        read_composite(AREA, json.dumps({f"n{number}": 1 for number in range(5_000)}))
+    assert len(caught.value.faults) == 101
+    assert caught.value.faults[-1] == ("", "has 4900 more names that are no attribute.")
+
+
+def test_list_stops_at_the_first_element_that_does_not_fit():
+    table = json.dumps([{f"n{number}": 1} for number in range(5_000)])
+    with pytest.raises(UnfitWithin) as caught:
+        read_composite(ADDRESSES, table)
+    assert [place for place, _ in caught.value.faults] == ["[0].kept", "[0].n0"]
 
 
 @pytest.fixture(scope="module")

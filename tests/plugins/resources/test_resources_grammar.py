@@ -213,6 +213,7 @@ HOSTILE = [
     ("sort=id;select", "sort", "names id;select, which is no field."),
     ("fields=", "fields", "names an empty name, which is no field."),
     ("fields=id,id", "fields", "names id twice."),
+    ("fields=" + "id," * 113, "fields", "names more fields than there are."),
     ("fields=id,password", "fields", "names password, which is no field."),
     ("fields=*", "fields", "names *, which is no field."),
     # pages

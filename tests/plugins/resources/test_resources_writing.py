@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from plugins.resources.handlers import writing
+from plugins.resources.handlers import receiving
 from plugins.resources.parse.body import read_object
 from service.api import Change
 
@@ -293,7 +293,7 @@ async def test_large_body_is_read_beside_the_event_loop_and_a_small_one_in_it(sh
         threads.append(threading.current_thread())
         return read_object(body)
 
-    monkeypatch.setattr(writing, "read_object", read)
+    monkeypatch.setattr(receiving, "read_object", read)
     numbers = list(range(100_000))
     status, row = await shop.send("PATCH", "orders/1", {"meta": numbers})
     assert (status, row["meta"]) == (200, numbers)
