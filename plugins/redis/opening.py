@@ -1,7 +1,7 @@
 """Ways to Redis: connections that are all alike, greeted before use; and, in plain words, why there is none.
 
 They are redis-py's connections without its client and its pool: those cost half as much again for each command, and
-their lock may keep a connection for ever where whoever gives it back is cancelled.
+bound the time of each part of it rather than of the whole.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from redis import exceptions
@@ -69,25 +70,34 @@ class Dialer:
         Raises `DRIVER_ERRORS`, Unusable.
         """
         connection = self._make(address, self.target.login, db=self.target.db, client_name="pegboard")
-        try:
-            async with asyncio.timeout(self.connect_s):
-                await connection.connect()  # type: ignore[no-untyped-call]
-                await self.greet(connection, takes_changes=takes_changes)
-        except BaseException:
-            await drop(connection)
-            raise
+        async with self._opening(connection):
+            await connection.connect()  # type: ignore[no-untyped-call]
+            await self.greet(connection, takes_changes=takes_changes)
         return connection
 
     async def dial_sentinel(self, address: Address) -> AbstractConnection:
-        """Raises `DRIVER_ERRORS`."""
+        """Raises `DRIVER_ERRORS`, Unusable."""
         connection = self._make(address, self.target.sentinel_login)
+        async with self._opening(connection):
+            await connection.connect()  # type: ignore[no-untyped-call]
+        return connection
+
+    @asynccontextmanager
+    async def _opening(self, connection: AbstractConnection) -> AsyncIterator[None]:
+        """Drops it where it cannot be opened in time, and says why as plainly as can be known here."""
         try:
             async with asyncio.timeout(self.connect_s):
-                await connection.connect()  # type: ignore[no-untyped-call]
-        except BaseException:
+                yield
+        except BaseException as error:
+            is_open = connection.is_connected
             await drop(connection)
+            if isinstance(error, exceptions.ConnectionError) and isinstance(error.__cause__, exceptions.RedisError):
+                raise error.__cause__ from None  # as redis-py has it from a socket of this machine
+            if isinstance(error, TimeoutError) and self._context and not is_open:
+                raise Unusable("no answer in TLS") from None
+            if reason(error) == CLOSED and not self._context:
+                raise Unusable(f"{CLOSED}; where it speaks TLS, the url begins with rediss") from None
             raise
-        return connection
 
     async def greet(self, connection: AbstractConnection, *, takes_changes: bool = True) -> None:
         """Whether it answers, does not load its data, and is what the URL says. Raises `DRIVER_ERRORS`, Unusable."""
@@ -201,6 +211,8 @@ def transport_of(connection: AbstractConnection) -> asyncio.WriteTransport | Non
 
 # --- what went wrong
 
+CLOSED = "it closed the connection"
+
 
 def is_mistake(error: BaseException) -> bool:
     """Whether trying again cannot help: someone has to correct something."""
@@ -253,13 +265,15 @@ def reason(error: BaseException) -> str:
                 return "no answer"
             case OSError() if each.strerror:
                 return each.strerror
-    return "it closed the connection" if isinstance(error, exceptions.ConnectionError) else "no answer that makes sense"
+    return CLOSED if isinstance(error, exceptions.ConnectionError) else "no answer that makes sense"
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """What led to it: redis-py raises errors of its own in place of the system's."""
-    while error is not None:
+    """What led to it: redis-py raises errors of its own in place of the system's. Errors may lead to each other."""
+    seen: set[BaseException] = set()
+    while error is not None and error not in seen:
         yield error
+        seen.add(error)
         error = error.__cause__ or error.__context__
 
 

@@ -36,8 +36,11 @@ PATIENCE_S = 10.0
 FORGETFUL = {"save": "", "appendonly": "no", "port": "0"}
 """Nothing is kept on disk, and no port is taken."""
 
-PORTS = range(20_000, 32_000)
-"""Below those that systems give to clients, and low enough for the second port of a cluster's server (chosen)."""
+PORTS = range(11_000, 21_000)
+"""Below those that systems give to clients (chosen)."""
+
+TO_THE_BUS = 10_000
+"""The second port of a server in a cluster is so much higher."""
 
 WATCHDOG = """
 import os, shutil, signal, sys
@@ -53,7 +56,7 @@ shutil.rmtree(sys.argv[1], ignore_errors=True)
 class RedisServer:
     """A Redis of its own, running from construction to `close()`; everything is synchronous.
 
-    `settings` are Redis's, words apart (`{"appendonly": "yes"}` keeps the data from `stop()` to `start()`). `has_port` says that it
+    `settings` are Redis's (`{"appendonly": "yes"}` keeps the data from `stop()` to `start()`). `has_port` says that it
     listens on a free port of 127.0.0.1 too. `sentinel` makes a Sentinel of it, by the lines of its configuration:
     `["monitor mymaster 127.0.0.1 20001 1"]`. Raises RuntimeError if it cannot be started.
     """
@@ -185,13 +188,18 @@ def _free_port() -> int:
     """One that nobody has just now."""
     while True:
         port = random.choice(PORTS)  # noqa: S311  # so that those who choose at the same time choose different ones
-        with closing(socket.socket()) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
+        if _is_free(port) and _is_free(port + TO_THE_BUS):
             return port
+
+
+def _is_free(port: int) -> bool:
+    with closing(socket.socket()) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 @cache

@@ -7,7 +7,7 @@ import inspect
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -155,14 +155,10 @@ def eventually() -> Eventually:
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[list[RedisServer]]:
     """Three servers that share the slots, as one cluster."""
-    servers: list[RedisServer] = []
-    try:
-        servers += [RedisServer({"cluster-enabled": "yes"}, has_port=True) for _ in range(3)]
+    with ExitStack() as stack:
+        servers = [stack.enter_context(RedisServer({"cluster-enabled": "yes"}, has_port=True)) for _ in range(3)]
         join(servers)
         yield servers
-    finally:
-        for server in servers:
-            server.close()
 
 
 def join(servers: list[RedisServer]) -> None:
