@@ -21,7 +21,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Annotated
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 from redis.asyncio.connection import AbstractConnection
 
 from plugins.redis.breaker import Breaker
@@ -52,7 +52,7 @@ class Timeouts(PluginSettings):
 
 
 class Settings(PluginSettings):
-    url: Secret | None = None
+    url: Secret
     """`redis://user:password@host:6379/0`, `rediss://` for TLS, `unix:///path/redis.sock`,
     `redis+sentinel://host:26379,host:26379/NAME/0` or `redis+cluster://host:6379,host:6379`."""
 
@@ -69,19 +69,9 @@ class Settings(PluginSettings):
 
     @field_validator("url")
     @classmethod
-    def _is_understood(cls, url: Secret | None) -> Secret | None:
-        if url:
-            target_of(url.reveal())
+    def _is_understood(cls, url: Secret) -> Secret:
+        target_of(url.reveal())
         return url
-
-    @model_validator(mode="after")
-    def _names_a_server(self) -> Settings:
-        if not self.url:
-            raise ValueError(
-                "names no Redis: url is missing, or the variable that it refers to is not set; "
-                f'export REDIS_URL={EXAMPLE}; write: url = {{ env = "REDIS_URL" }}'
-            )
-        return self
 
 
 class Plugin:
@@ -96,7 +86,6 @@ class Plugin:
     @hookimpl
     @asynccontextmanager
     async def lifespan(self, ports: Ports) -> AsyncIterator[None]:
-        assert self._settings.url  # noqa: S101  # its settings see to that
         target = target_of(self._settings.url.reveal())
         try:
             dialer = Dialer(target, connect_s=self._settings.timeouts.connect.seconds)

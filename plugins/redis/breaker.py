@@ -14,8 +14,8 @@ from collections.abc import Awaitable, Callable
 from plugins.redis.opening import DRIVER_ERRORS, Unusable, reason
 from service.api import Alarm
 
-EVERY_S = 5.0
-"""Between looks while all is well (chosen)."""
+EVERY_S = 2.0
+"""Between looks while all is well: so long, at most, a master is used that Sentinels have replaced (chosen)."""
 
 RETRY_S = 0.5
 """Between looks while it is away: one that has returned is to be found within 2 s."""

@@ -98,7 +98,14 @@ class Sentinels:
         """Called, in order, once another one is the master: what is connected to the one before must not stay so."""
 
     async def connect(self) -> AbstractConnection:
-        return await self._dialer.dial(await self.find())
+        """To the master; to the one that was it, if it still says so, where no Sentinel answers."""
+        try:
+            master = await self.find()
+        except (*DRIVER_ERRORS, Unusable):
+            if self._master is None:
+                raise
+            master = self._master
+        return await self._dialer.dial(master)
 
     async def find(self) -> Address:
         """Raises `DRIVER_ERRORS`, Unusable."""
