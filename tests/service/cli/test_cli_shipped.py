@@ -113,6 +113,7 @@ def test_what_is_commented_out_has_its_default(cli: Any) -> None:
         without_default = (
             "plugins.health.http",
             "plugins.home.url",
+            "plugins.redis",
             "service.listen",
             "service.tls",
             "service.operator",
