@@ -13,6 +13,7 @@ is read.
 from __future__ import annotations
 
 import asyncio
+import time
 
 from redis import exceptions
 from redis.asyncio.connection import AbstractConnection
@@ -69,7 +70,7 @@ class Lender:
             deadline.cancel()
             self._turns.release()
             if is_clean and not self._is_closed and connection.is_connected:
-                self._heard_s = deadline.loop.time()
+                self._heard_s = time.monotonic()
                 self._free.append(connection)
             else:
                 deadline.cut()
@@ -115,7 +116,7 @@ class Lender:
 
             def look() -> None:
                 nonlocal timer
-                if loop.time() - self._heard_s < self._command_s:
+                if time.monotonic() - self._heard_s < self._command_s:
                     timer = loop.call_later(self._command_s, look)
                 else:
                     patience.reschedule(loop.time())
@@ -150,15 +151,15 @@ class Lender:
 class Deadline:
     """Cuts a connection that gives no answer in time, whatever waits for it."""
 
-    __slots__ = ("_due_s", "_seconds", "_timer", "_transport", "has_passed", "loop")
+    __slots__ = ("_due_s", "_loop", "_seconds", "_timer", "_transport", "has_passed")
 
     def __init__(self, connection: AbstractConnection, seconds: float) -> None:
-        self.loop = asyncio.get_running_loop()
+        self._loop = asyncio.get_running_loop()
         self.has_passed = False
         self._transport = transport_of(connection)  # now: the driver lets go of it when something fails
         self._seconds = seconds
-        self._due_s = self.loop.time() + seconds
-        self._timer = self.loop.call_at(self._due_s, self._expire)
+        self._due_s = time.monotonic() + seconds  # uvloop's own time stands still while a callback runs
+        self._timer = self._loop.call_later(seconds, self._expire)
 
     def cancel(self) -> None:
         self._timer.cancel()
@@ -168,10 +169,10 @@ class Deadline:
             self._transport.abort()
 
     def _expire(self) -> None:
-        now_s = self.loop.time()
+        now_s = time.monotonic()
         if now_s - self._due_s > LATE_S:
             self._due_s = now_s + self._seconds
-            self._timer = self.loop.call_at(self._due_s, self._expire)
+            self._timer = self._loop.call_later(self._seconds, self._expire)
             return
         self.has_passed = True
         self.cut()

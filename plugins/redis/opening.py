@@ -1,6 +1,6 @@
 """Ways to Redis: connections that are all alike, greeted before use; and, in plain words, why there is none.
 
-They are redis-py's connections without its client and its pool: those cost half as much again for each command, and
+They are redis-py's connections without its client and its pool: those cost 1.5 to 3 times as much for each command, and
 bound the time of each part of it rather than of the whole.
 """
 

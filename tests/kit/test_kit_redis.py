@@ -118,12 +118,15 @@ def test_servers_have_a_port_each_and_none_unless_asked_for() -> None:
 
 
 def test_setting_may_have_several_words() -> None:
-    with RedisServer(has_port=True) as master, RedisServer({"replicaof": f"127.0.0.1 {master.port}"}) as replica:
-        with socket.socket(socket.AF_UNIX) as sock:
-            sock.settimeout(WITHIN_S)
-            sock.connect(replica.socket)
-            sock.sendall(b"ROLE\r\n")
-            assert sock.recv(1000).splitlines()[2] == b"slave"
+    with (
+        RedisServer(has_port=True) as master,
+        RedisServer({"replicaof": f"127.0.0.1 {master.port}"}) as replica,
+        socket.socket(socket.AF_UNIX) as sock,
+    ):
+        sock.settimeout(WITHIN_S)
+        sock.connect(replica.socket)
+        sock.sendall(b"ROLE\r\n")
+        assert sock.recv(1000).splitlines()[2] == b"slave"
 
 
 def test_sentinel_knows_the_master_that_it_watches() -> None:
