@@ -59,12 +59,12 @@ class Breaker:
         await self._closed.wait()
 
     async def confirm(self) -> None:
-        """Look now, or with whoever looks; raises what was found."""
+        """Look now, or with whoever looks. Raises Unusable, which says in plain words why it is away."""
         if self._outcome is None:
             self._outcome = asyncio.get_running_loop().create_future()
             self._doubted.set()
         if (error := await asyncio.shield(self._outcome)) is not None:
-            raise error
+            raise Unusable(reason(error)) from error
 
     async def begin(self) -> BaseException | None:
         """The first look, for the start: what it found. The operator is told by whoever starts."""

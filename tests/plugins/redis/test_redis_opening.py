@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from plugins.redis.opening import Unusable
 from service.errors import PluginError, SettingsError
 from service.testing.redis import RedisServer
 
@@ -227,7 +228,7 @@ async def test_server_of_6_2_or_later_is_taken(of_version, open_redis, version):
 async def test_server_that_is_away_does_not_stop_the_start(open_redis, caplog, url, words):
     async with open_redis(url.format(port=free_port())) as opened:
         assert opened.is_away
-        with pytest.raises((OSError, Exception)) as failed:
+        with pytest.raises(Unusable, match=f"^{words}$") as failed:
             await opened.probe.check()
         [said] = opened.said
         assert said.endswith(f" is away ({words}): going on without it until it is there")
