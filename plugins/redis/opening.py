@@ -95,7 +95,7 @@ class Dialer:
                 raise error.__cause__ from None  # as redis-py has it from a socket of this machine
             if isinstance(error, TimeoutError) and self._context and not is_open:
                 raise Unusable("no answer in TLS") from None
-            if reason(error) == CLOSED and not self._context:
+            if reason(error) == CLOSED and isinstance(connection, Connection) and not self._context:
                 raise Unusable(f"{CLOSED}; where it speaks TLS, the url begins with rediss") from None
             raise
 

@@ -87,7 +87,7 @@ async def test_confirmed_doubt_opens_it_once_and_tells_everyone_once(running, ev
         bench.breaker.doubt()
         await eventually(lambda: bench.breaker.is_open)
         for _ in range(3):
-            with pytest.raises(Unusable, match="^connection refused$"):
+            with pytest.raises(Unusable, match=r"^connection refused$"):
                 await bench.breaker.confirm()
         assert (bench.rung, bench.opened) == (1, 1)
         assert bench.said == ["Redis is lost (connection refused): going on without it until it is back"]
