@@ -6,7 +6,8 @@ Raises   Unavailable 503 with Retry-After (lost, or busy), Timeout 504, Conflict
          400, Forbidden 403, InternalError 500: the table in `sqlstate.py`
 Source   asyncpg 0.30 to 0.32; PostgreSQL, chapter "Frontend/Backend Protocol" and Appendix A
 
-- `pool.py`         the port: reads, transactions, what happens when the database is lost
+- `pool.py`         the port: reads, writes, transactions, what happens when the database is lost
+- `lending.py`      its connections, lent to one borrower at a time
 - `opening.py`      what a URL names, connections that are all alike, patience at start
 - `sqlstate.py`     SQLSTATE to ServiceError; `constraints.py` which columns a constraint is about
 - `listening.py`    LISTEN; `pulse.py` the health check: both have connections of their own

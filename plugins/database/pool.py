@@ -1,13 +1,10 @@
-"""The Database port over an asyncpg pool: reads, transactions, and what happens when the database is lost.
+"""The Database port over lent connections: reads, writes, transactions, and what happens when the database is lost.
 
-A connection is lent without any setting up and taken back without a reset, so it must never carry session state:
-statements that set any run with SET LOCAL in a transaction, and LISTEN has a connection of its own.
-
-    lost before it answered   a read is repeated once on another connection, then 503 with Retry-After; a write may have
-                              been made, so it is not repeated: 503, which says so
-    no answer at all          given up after the statement's own timeout and a second of grace, connection dropped
-    no connection to be had   503 with Retry-After after `acquire`
-    caller cancelled          the statement is cancelled in PostgreSQL, the connection goes back or is dropped
+lost before it answered   a read is repeated once on another connection, then 503 with Retry-After; a write may have
+                          been made, so it is not repeated: 503, which says so
+no answer at all          given up after the statement's own timeout and a second of grace, connection dropped
+no connection to be had   503 with Retry-After after `acquire`
+caller cancelled          the statement is cancelled in PostgreSQL, the connection goes back or is dropped
 """
 
 from __future__ import annotations
@@ -20,9 +17,9 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 from typing import TypeVar
 
 import asyncpg
-from asyncpg.pool import PoolConnectionProxy
 
 from plugins.database.constraints import Constraints
+from plugins.database.lending import AllLent, Lender, Lent, drop, is_closed
 from plugins.database.listening import listening
 from plugins.database.opening import GRACE_S, TOO_MANY_CONNECTIONS, Connector, WrongSetting, reason
 from plugins.database.sqlstate import (
@@ -43,13 +40,9 @@ from service.api import Alarm, Conflict, PluginError, ServiceError, Transaction,
 ATTEMPTS = 3
 """How often a read is tried that another transaction, or a change of the schema, got in the way of (chosen)."""
 
-RELEASE_S = 2.0
-"""How long the cancelling of a statement may take before its connection is dropped (chosen)."""
-
 CLOSE_S = 2.0
 """How long closing may take: nothing is running any more (chosen)."""
 
-Lent = PoolConnectionProxy
 T = TypeVar("T")
 
 log = logging.getLogger("pegboard.database")
@@ -60,22 +53,18 @@ class Postgres:
 
     def __init__(
         self,
-        pool: asyncpg.Pool,
+        lender: Lender,
         connector: Connector,
         constraints: Constraints,
         *,
-        max_size: int,
-        acquire_s: float,
         write_s: float,
         count_s: float,
         alarm: Alarm,
         say: Callable[[str], None],
     ) -> None:
-        self._pool = pool
-        self._turns = asyncio.Semaphore(max_size)
+        self._lender = lender
         self._connector = connector
         self._constraints = constraints
-        self._acquire_s = acquire_s
         self._write_s = write_s
         self._count_s = count_s
         self._begin_count = f"BEGIN READ ONLY; SET LOCAL statement_timeout = {round(count_s * 1000)}"
@@ -83,7 +72,6 @@ class Postgres:
         self._alarm = alarm
         self._say = say
         self._is_lost = False
-        self._cleaning: set[asyncio.Task[None]] = set()
 
     # --- the port
 
@@ -106,7 +94,7 @@ class Postgres:
             return number
 
         connection, number = await self._on_live_connection(sql, counted)
-        await self._give_back(connection)
+        self._lender.give_back(connection)
         return number
 
     async def write(self, sql: str, *args: object) -> bytes | None:
@@ -137,12 +125,12 @@ class Postgres:
             rows = await connection.fetch(sql, *args)
         except BaseException as error:
             lost = _drop_if_mute(connection, error)
-            await self._clean_up(connection)
+            await self._lender.clean_up(connection)
             is_too_brief = isinstance(error, asyncpg.QueryCanceledError) and self._connector.read_s < self._write_s
             if is_too_brief or not isinstance(error, DRIVER_ERRORS):
                 raise
             raise await self.answer(error, sql, lost=lost, is_unsure=True) from error
-        await self._give_back(connection)
+        self._lender.give_back(connection)
         if self._is_lost:
             self._found()
         return rows[0][0] if rows else None
@@ -155,71 +143,27 @@ class Postgres:
             yield work
             await work.commit()
         except BaseException:
-            await self._clean_up(connection)
+            await self._lender.clean_up(connection)
             raise
-        await self._give_back(connection)
+        self._lender.give_back(connection)
 
     def listen(self, channel: str, receive: Callable[[str], None]) -> AbstractAsyncContextManager[None]:
         return listening(self._connector, channel, receive)
 
-    # --- lending
+    # --- running
 
     async def _borrow(self) -> Lent:
-        """A live connection. Raises Unavailable after `acquire_s`, or at once where connecting fails at once.
-
-        Turns are taken first come, first served: asyncpg's own queue lets a newcomer overtake those who wait, and its
-        slowest requests took ten times as long (measured: p99 of 32 clients on 10 connections).
-        """
-        has_turn = False
+        """A live connection. Raises Unavailable after `acquire_s`, or at once where connecting fails at once."""
         try:
-            async with asyncio.timeout(self._acquire_s):
-                has_turn = await self._turns.acquire()
-                connection: Lent = await self._pool.acquire()
-                return connection
-        except BaseException as error:
-            if has_turn:
-                self._turns.release()
-            if not isinstance(error, DRIVER_ERRORS):
-                raise
-            if rule_for(error, "") is BUSY or not has_turn:
+            return await self._lender.borrow()
+        except DRIVER_ERRORS as error:
+            if isinstance(error, AllLent) or rule_for(error, "") is BUSY:
                 raise Unavailable(BUSY.message, headers=RETRY_AFTER) from None
             raise self._lost(error) from error
 
-    async def _give_back(self, connection: Lent) -> None:
-        """Return it to the pool: no round trip, and no waiting."""
-        try:
-            await self._pool.release(connection)
-        except DRIVER_ERRORS:
-            pass  # lost in this very moment, and dropped by asyncpg
-        finally:
-            self._turns.release()
-
-    async def _clean_up(self, connection: Lent) -> None:
-        """Return it after an error: with nothing running and no transaction open, or closed.
-
-        A second cancellation of the caller leaves this to end by itself.
-        """
-        task = asyncio.create_task(self._cleaned_up(connection), name="clean up a database connection")
-        self._cleaning.add(task)
-        task.add_done_callback(self._cleaning.discard)
-        await asyncio.shield(task)
-
-    async def _cleaned_up(self, connection: Lent) -> None:
-        try:
-            if not _is_closed(connection) and connection.is_in_transaction():
-                await connection.execute("ROLLBACK", timeout=RELEASE_S)
-        except DRIVER_ERRORS:
-            _drop(connection)
-        try:
-            await self._pool.release(connection, timeout=RELEASE_S)
-        except DRIVER_ERRORS:
-            pass  # a statement that cannot be cancelled in time: dropped by asyncpg
-        finally:
-            self._turns.release()
-
     async def _read(self, sql: str, args: Sequence[object]) -> Sequence[asyncpg.Record]:
         connection, rows = await self._on_live_connection(sql, lambda lent: lent.fetch(sql, *args))
-        await self._give_back(connection)
+        self._lender.give_back(connection)
         return rows
 
     async def _on_live_connection(self, sql: str, run: Callable[[Lent], Awaitable[T]]) -> tuple[Lent, T]:
@@ -235,7 +179,7 @@ class Postgres:
                 result = await run(connection)
             except BaseException as error:
                 lost = _drop_if_mute(connection, error)
-                await self._clean_up(connection)
+                await self._lender.clean_up(connection)
                 if not isinstance(error, DRIVER_ERRORS):
                     raise
                 again = attempt == 1 if lost else attempt < ATTEMPTS and _got_in_the_way(error)
@@ -341,21 +285,8 @@ class Work:
 def _drop_if_mute(connection: Lent, error: BaseException) -> bool:
     """Whether the connection is lost. One that gave no answer in time cannot be used again, so it is dropped."""
     if isinstance(error, TimeoutError):
-        _drop(connection)
-    return is_lost(error) or _is_closed(connection)
-
-
-def _is_closed(connection: Lent) -> bool:
-    """asyncpg takes a connection that was closed away from its borrower, who then may not even ask."""
-    try:
-        return connection.is_closed()
-    except asyncpg.InterfaceError:
-        return True
-
-
-def _drop(connection: Lent) -> None:
-    with suppress(asyncpg.InterfaceError):
-        connection.terminate()
+        drop(connection)
+    return is_lost(error) or is_closed(connection)
 
 
 def _got_in_the_way(error: BaseException) -> bool:
@@ -409,14 +340,13 @@ async def open_database(
         if sqlstate(error) == TOO_MANY_CONNECTIONS:
             raise WrongSetting("pool", "min", message=message, write=min_size // 2, otherwise=way_out) from None
         raise PluginError(f"{message}; {way_out}.") from None
+    lender = Lender(pool, max_size=max_size, acquire_s=acquire_s)
     logging.getLogger("asyncpg.pool").addFilter(_said_already)
     try:
         yield Postgres(
-            pool,
+            lender,
             connector,
             constraints,
-            max_size=max_size,
-            acquire_s=acquire_s,
             write_s=write_s,
             count_s=count_s,
             alarm=alarm,
@@ -426,6 +356,7 @@ async def open_database(
         logging.getLogger("asyncpg.pool").removeFilter(_said_already)
         try:
             async with asyncio.timeout(CLOSE_S):
+                await lender.close()
                 await pool.close()
         except TimeoutError:
             pool.terminate()

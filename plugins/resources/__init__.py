@@ -3,7 +3,7 @@
 Table   [plugins.resources], [plugins.resources.table.NAME]
 Needs   DATABASE; the schema is read once, when the plugin is opened; NOTIFY pegboard, 'reload' asks for another look
 Command `pegboard db advise`; `shapes.py` counts what it asks a running service for
-Routes  resources.index, NAME.list, NAME.read, NAME.CHILD.list; with a path INSTANCE.index, INSTANCE.NAME.list and so on
+Routes  INSTANCE.index; NAME.list, NAME.read, NAME.CHILD.list, with a path INSTANCE.NAME.list and so on
         where clients may write: NAME.create, NAME.update, NAME.replace, NAME.delete, NAME.options
 Raises  InvalidRequest: 400, everything wrong with a query string at once; NotFound: 404, no such row
         InvalidBody: 422, everything wrong with a body at once; UnsupportedMediaType: 415; Conflict: 409
@@ -52,7 +52,7 @@ from service.api import (
 if TYPE_CHECKING:
     import click
 
-    from plugins.resources.advice.advising import Report
+    from plugins.resources.advice.findings import Report
 
 __all__ = ["Plugin", "Settings"]
 
@@ -98,7 +98,7 @@ class Plugin:
         shapes = Shapes(self._run.clock.monotonic)
         ports.need(SERVING).answer(self._question, shapes.told)
         means = Means(healing, self._run.clock, shapes, writer)
-        self._routes = tuple(declare(selection.resources, means, top=top, prefix=self._prefix))
+        self._routes = tuple(declare(selection.resources, means, instance=self._run.name, top=top, prefix=self._prefix))
         async with AsyncExitStack() as stack:
             if self._run.serves:
                 try:
@@ -144,12 +144,13 @@ class Plugin:
         heard = ask_service(self._run, self._question)
         async with opened(self._run) as ports:
             database = ports.need(DATABASE)
-            selection = select(await self._catalogue(database), self._settings, plugin=self._run.name)
+            catalogue = await self._catalogue(database)
+            selection = select(catalogue, self._settings, plugin=self._run.name)
             if selection.mistakes:
                 raise PluginError(
                     "what would be served has mistakes in its settings: `pegboard run` tells all of them."
                 )
-            return await advise(database, selection.resources, heard)
+            return await advise(database, catalogue, selection.resources, heard)
 
     async def _catalogue(self, database: Database) -> Catalogue:
         body = await database.fetch_json(CATALOGUE, self._settings.schema_)

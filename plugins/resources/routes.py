@@ -26,19 +26,18 @@ class Means:
     """Makes what writes to a resource."""
 
 
-def declare(resources: Sequence[Resource], means: Means, *, top: str, prefix: str) -> Iterator[Route]:
+def declare(resources: Sequence[Resource], means: Means, *, instance: str, top: str, prefix: str) -> Iterator[Route]:
     """The routes of all resources, and of the index that lists them: below the path `top`, their names, and those of
-    what they read and write, with `prefix`."""
+    what they read and write, with `prefix`. The index goes by the name of the instance, with a path and without."""
     index = IndexHandler(resources)
-    name = f"{prefix or 'resources.'}index"
-    yield Route("GET", top, index.list_resources, name=name, summary="List what there is.")
+    yield Route("GET", top, index.list_resources, name=f"{instance}.index", summary="List what there is.")
     for resource in resources:
         name, tags = f"{prefix}{resource.name}", (f"{prefix}{resource.name}",)
         path = f"{top}/{resource.path}".lstrip("/")
         yield Route(
             "GET",
             path,
-            ListHandler(resource, means.database, means.clock, means.shapes.watch(resource)).list_rows,
+            ListHandler(resource, means.database, means.clock, means.shapes, name=f"{name}.list").list_rows,
             name=f"{name}.list",
             tags=tags,
             reads=(name,),
@@ -59,17 +58,13 @@ def declare(resources: Sequence[Resource], means: Means, *, top: str, prefix: st
             summary=f"Read one row of {resource.name}.",
         )
         for child in resource.children:
+            below, called = Below(resource, child), f"{name}.{child.name}.list"
+            handler = ListHandler(child.resource, means.database, means.clock, means.shapes, name=called, below=below)
             yield Route(
                 "GET",
                 f"{item}/{child.segment}",
-                ListHandler(
-                    child.resource,
-                    means.database,
-                    means.clock,
-                    means.shapes.watch(child.resource, child.columns),
-                    below=Below(resource, child),
-                ).list_rows,
-                name=f"{name}.{child.name}.list",
+                handler.list_rows,
+                name=called,
                 tags=tags,
                 reads=(f"{prefix}{child.resource.name}", name),
                 summary=f"List the rows of {child.resource.name} that belong to one row of {resource.name}.",

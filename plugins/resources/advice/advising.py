@@ -1,126 +1,73 @@
 """What is looked at, and what is advised.
 
-Looked at: the lists along every foreign key of what is served, those in the order that a resource has by itself, and
-those that clients ask for and that take the most time; each is explained. An index is advised where none serves a
-foreign key or an order, and where a list reads much more than a page although another index would find it.
+Each list of `looks.py` is explained. An index is advised where none serves a foreign key or an order, and where a list
+or a count reads much more than it must although another index would find just that; for a view, on the table behind it
+that is read from end to end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Final, Literal
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from plugins.resources.advice.explaining import NoPlan, Plan, explain
-from plugins.resources.advice.facts import FACTS, Facts, Index, Known, read_facts
+from plugins.resources.advice.explaining import NoPlan, Plan, Scan, explain
+from plugins.resources.advice.facts import FACTS, Facts, Known, read_facts
+from plugins.resources.advice.findings import Advice, Report
+from plugins.resources.advice.looks import Look, looks_at
 from plugins.resources.advice.statements import read_statements
+from plugins.resources.advice.upkeep import upkeep
+from plugins.resources.advice.views import read_sources, seen_through
 from plugins.resources.advice.wanted import Served, Wanted, served, wanted_by
-from plugins.resources.plan.sql import quoted, relation
-from plugins.resources.schema.catalogue import ForeignKey
-from plugins.resources.schema.kinds import OPERATORS
+from plugins.resources.schema.catalogue import Catalogue, Table
 from plugins.resources.schema.resource import Resource
-from plugins.resources.shapes import Seen, Shape, merged, shape_of
+from plugins.resources.shapes import Seen, Shape, merged
 from service.api import Database, Heard, ServiceError, listed
 
-MOST_SEEN: Final = 20
-"""Shapes that clients ask for and that are looked at (chosen: each is explained)."""
-
 MUCH_ROWS: Final = 10_000
-"""Rows read for one page that are called much (chosen: some milliseconds, which another index would save)."""
+"""Rows read for one page, or passed over by a count, that are called much (chosen: some milliseconds, which another
+index would save)."""
 
-SMALL_BYTES: Final = 65_536
-"""Of a table that may do without statistics (chosen: autovacuum itself leaves those of under 50 rows alone)."""
-
-STALE_ROWS: Final = 1_000
-STALE_RATIO: Final = 0.2
-"""Statistics are stale once so many rows have changed, and so much of all (chosen: twice what autovacuum waits for)."""
-
-UNUSED_SCANS: Final = 1_000
-"""An index is called unused once its table was read so often without it (chosen)."""
+SLOW_S: Final = 0.1
+"""A count that takes so long is called slow (chosen)."""
 
 INDEXABLE: Final = frozenset({"table", "partitioned table", "materialised view"})
 
 
 @dataclass(frozen=True, slots=True)
-class Advice:
-    """One finding."""
+class Found:
+    """A piece of advice, and what it takes to set it beside others."""
 
-    kind: Literal["index", "statistics", "unused index", "invalid index"]
-    table: str
-    what: str
-    """A sentence."""
-    evidence: tuple[str, ...]
-    """Sentences."""
-    plan: tuple[str, ...]
-    """How the list is got now; empty where there is none to explain."""
-    run: str
-    """The line that would help."""
+    seconds: float
+    advice: Advice
+    wanted: Wanted
 
 
-@dataclass(frozen=True, slots=True)
-class Looked:
-    """A list that was looked at."""
-
-    list: str
-    plan: Plan | None
-    reason: str
-    """Why there is no plan."""
-    seen: tuple[str, ...]
-    """Who asked for it, how often, how long it took."""
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """All that is found."""
-
-    advice: tuple[Advice, ...]
-    looked: tuple[Looked, ...]
-    notes: tuple[str, ...]
-    """What could not be looked at, and why: sentences."""
-
-
-@dataclass(slots=True)
-class _Look:
-    """A list to look at."""
-
-    resource: Resource
-    shape: Shape
-    keys: list[ForeignKey] = field(default_factory=list)
-    """The foreign keys that it goes along."""
-    is_default: bool = False
-    """Whether it is in the order that the resource has by itself."""
-    seen: list[tuple[str, Seen]] = field(default_factory=list)
-    """By whom."""
-
-    @property
-    def seconds(self) -> float:
-        return max([each.seconds for _, each in self.seen], default=0.0)
-
-
-async def advise(database: Database, resources: Sequence[Resource], heard: Heard) -> Report:
+async def advise(database: Database, catalogue: Catalogue, resources: Sequence[Resource], heard: Heard) -> Report:
     """Look at the lists of these resources, and at what their tables have. `heard` is what the workers that serve have
     seen. Raises ServiceErrors where the database does not answer."""
     notes: list[str] = []
     seen = _told(heard, notes)
-    tables = [resource for resource in resources if resource.table.relation in INDEXABLE]
-    if others := [resource.name for resource in resources if resource not in tables]:
-        notes.append(f"Not looked at, since they have no indexes of their own: {listed(others)}.")
-    if not tables:
+    if foreign := [resource.name for resource in resources if resource.table.relation == "foreign table"]:
+        notes.append(f"Not looked at, since their indexes are in another database: {listed(foreign)}.")
+    there = [resource for resource in resources if resource.name not in foreign]
+    if not there:
         return Report((), (), tuple(notes))
-    body = await database.fetch_json(FACTS, tables[0].table.schema, [resource.table.name for resource in tables])
-    known = read_facts(body or b"")
-    noted = await _noted(database, known, tables, notes)
-    looks = _looks(tables, {"the service": seen, "pg_stat_statements": noted})
-    advice: list[tuple[float, Advice, Wanted]] = []
-    looked: list[Looked] = []
+    names = [table.name for table in catalogue.tables.values() if table.relation in INDEXABLE]
+    known = read_facts(await database.fetch_json(FACTS, catalogue.schema, names) or b"")
+    noted = await _noted(database, known, catalogue.schema, notes)
+    looks = looks_at(there, {"the service": seen, "pg_stat_statements": noted})
+    advising = _Advising(database, catalogue, known, notes)
+    looked = []
+    found: list[Found] = []
     for look in looks:
         plan = await explain(database, look.resource, look.shape)
-        looked.append(_looked(look, plan))
-        advice += _advice_for(look, plan, known)
-    rest = [each for resource in tables for each in _of_table(resource, known)]
-    return Report((*_sorted(advice), *rest), tuple(looked), tuple(notes))
+        looked.append(look.looked(plan))
+        found += await advising.advice_for(look, plan)
+    rest = [each for resource in there for each in upkeep(resource, known)]
+    return Report((*_sorted(found), *rest), tuple(looked), tuple(notes))
 
 
 def _told(heard: Heard, notes: list[str]) -> list[Seen]:
@@ -140,7 +87,7 @@ def _told(heard: Heard, notes: list[str]) -> list[Seen]:
     return seen
 
 
-async def _noted(database: Database, known: Known, resources: Sequence[Resource], notes: list[str]) -> list[Seen]:
+async def _noted(database: Database, known: Known, schema: str, notes: list[str]) -> list[Seen]:
     """What pg_stat_statements has; where it has nothing, a note says why."""
     if known.statements is None:
         notes.append(
@@ -149,7 +96,7 @@ async def _noted(database: Database, known: Known, resources: Sequence[Resource]
         )
         return []
     try:
-        return await read_statements(database, known.statements, resources)
+        return await read_statements(database, known.statements, schema)
     except ServiceError:
         notes.append(
             "What clients asked for is not known from pg_stat_statements, which cannot be read: "
@@ -158,127 +105,131 @@ async def _noted(database: Database, known: Known, resources: Sequence[Resource]
         return []
 
 
-def _looks(resources: Sequence[Resource], seen: Mapping[str, Sequence[Seen]]) -> list[_Look]:
-    """Every list to look at, each once."""
-    looks: dict[Shape, _Look] = {}
-    named = {resource.table.name: resource for resource in resources}
+class _Advising:
+    """What would serve the lists of one schema."""
 
-    def look(resource: Resource, shape: Shape) -> _Look:
-        return looks.setdefault(shape, _Look(resource, shape))
+    def __init__(self, database: Database, catalogue: Catalogue, known: Known, notes: list[str]) -> None:
+        self._database = database
+        self._tables = catalogue.tables
+        self._known = known
+        self._notes = notes
 
-    for resource in resources:
-        for key in resource.table.foreign_keys:
-            look(resource, shape_of(resource, [(column, "eq") for column in key.columns])).keys.append(key)
-        if resource.key or resource.sort:
-            look(resource, shape_of(resource)).is_default = True
-    for origin, shapes in seen.items():
-        for each in [each for each in shapes if _is_of(each.shape, named)][:MOST_SEEN]:
-            look(named[each.shape.table], each.shape).seen.append((origin, each))
-    return list(looks.values())
+    async def advice_for(self, look: Look, plan: Plan | NoPlan) -> list[Found]:
+        """Adds to the notes where a list is slow and nothing helps."""
+        if look.resource.table.relation == "view":
+            return await self._for_view(look, plan)
+        found = list(self._for_table(look, plan))
+        if not found and look.shape.count == "exact" and _reads_much(plan) and _is_slow(look, plan):
+            self._notes.append(f"{look.tried(plan)} No index would help; without count=exact it is estimated.")
+        return found
 
+    def _for_table(self, look: Look, plan: Plan | NoPlan) -> Iterator[Found]:
+        table = look.resource.table
+        facts = self._known.tables.get(table.name)
+        if facts is None:
+            return
+        is_along_a_key = False
+        for key in look.keys:
+            wanted = Wanted(table, key.columns)
+            if served(wanted, facts.indexes) is Served.NOT:
+                is_along_a_key = True
+                what = (
+                    f"{table.name} refers to {key.target} by {listed(key.columns)}, which no index begins with: "
+                    f"finding the rows that belong to one row of {key.target}, and every DELETE there, reads the whole "
+                    "table."
+                )
+                yield self._found(look, plan, wanted, facts, what)
+        if is_along_a_key:
+            return
+        is_selective = isinstance(plan, NoPlan) or _is_selective(look.shape, plan, facts)
+        for wanted, level in _unserved(look, look.shape, table, facts, is_selective=is_selective):
+            if level is Served.NOT and look.is_default:
+                what = (
+                    f"{table.name} is sorted by {', '.join(look.shape.order)} unless a client asks for another order, "
+                    "and no index has that order: every page sorts the whole table."
+                )
+                yield self._found(look, plan, wanted, facts, what)
+            elif _reads_much(plan):
+                what = f"The {look.what} reads much more than {_enough(look)}, and no index leads to just that."
+                yield self._found(look, plan, wanted, facts, what)
 
-def _is_of(shape: Shape, resources: Mapping[str, Resource]) -> bool:
-    """Whether there is such a list here, and an index could serve it: who has seen it may know another schema."""
-    resource = resources.get(shape.table)
-    columns = {name for name, _ in shape.filters} | {name.removeprefix("-") for name in shape.order}
-    operators = {operator for _, operator in shape.filters}
-    return resource is not None and columns <= resource.table.columns.keys() and operators <= {*OPERATORS}
-
-
-# --- words
-
-
-def _named(look: _Look) -> str:
-    """`orders filtered by status, total[gte], sorted by -created_at, id`."""
-    filters = [name if operator == "eq" else f"{name}[{operator}]" for name, operator in look.shape.filters]
-    by = f" filtered by {', '.join(filters)}" if filters else ""
-    order = look.shape.order if look.resource.key else look.shape.order[:1]
-    sorted_by = f"{',' if by else ''} sorted by {', '.join(order)}" if order else ""
-    return f"{look.resource.name}{by}{sorted_by}"
-
-
-def _looked(look: _Look, plan: Plan | NoPlan) -> Looked:
-    there = plan if isinstance(plan, Plan) else None
-    return Looked(_named(look), there, plan.reason if isinstance(plan, NoPlan) else "", tuple(_seen(look)))
-
-
-def _seen(look: _Look) -> list[str]:
-    sentences = []
-    for origin, each in look.seen:
-        times = f"{each.calls:,} {'time' if each.calls == 1 else 'times'}"
-        mean_ms, worst_ms = each.seconds / max(each.calls, 1) * 1000, each.worst_s * 1000
-        sentences.append(f"Seen by {origin} {times}, {mean_ms:,.1f} ms each, {worst_ms:,.1f} ms at most.")
-    return sentences
-
-
-def _evidence(look: _Look, plan: Plan | NoPlan, facts: Facts) -> tuple[str, ...]:
-    rows = f"has about {facts.rows:,} rows and" if facts.rows is not None else "has rows that nobody has counted and"
-    size = f"{look.resource.name} {rows} takes {_size(facts.bytes)}."
-    if isinstance(plan, NoPlan):
-        return (size, f"The list of {_named(look)} {plan.reason}.", *_seen(look))
-    tried = f"The list of {_named(look)} takes {plan.ms:,.1f} ms and reads {plan.read:,} rows for {plan.rows:,}."
-    return (size, tried, *_seen(look))
-
-
-def _size(count: int) -> str:
-    size = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024:
-            return f"{size:,.0f} {unit}"
-        size /= 1024
-    return f"{size:,.1f} TiB"
-
-
-# --- indexes that are wanted
-
-
-def _advice_for(look: _Look, plan: Plan | NoPlan, known: Known) -> list[tuple[float, Advice, Wanted]]:
-    """At most one."""
-    resource, table = look.resource, look.resource.table
-    facts = known.tables.get(table.name)
-    if facts is None:
-        return []
-    reads_much = plan.read >= MUCH_ROWS if isinstance(plan, Plan) else plan.is_slow
-    found: Wanted | None = None
-    what = ""
-    for key in look.keys:
-        wanted = Wanted(table, key.columns)
-        if served(wanted, facts.indexes) is Served.NOT:
-            found = wanted
-            columns = listed(key.columns)
-            what = (
-                f"{table.name} refers to {key.target} by {columns}, which no index begins with: finding the rows that "
-                f"belong to one row of {key.target}, and every DELETE there, reads the whole table."
+    async def _for_view(self, look: Look, plan: Plan | NoPlan) -> list[Found]:
+        """On the tables behind it that are read from end to end, and whose own columns it is filtered or sorted by."""
+        if not _reads_much(plan):
+            return []
+        shape, view = look.shape, look.resource.table
+        columns = [*[name for name, _ in shape.where.leaves()], *[name.removeprefix("-") for name in shape.order]]
+        try:
+            sources = await read_sources(self._database, view, columns)
+        except ServiceError:
+            sources = {}
+        found = []
+        for source, behind in seen_through(shape, sources):
+            table, facts = self._tables.get(source.table), self._known.tables.get(source.table)
+            if table is None or facts is None or source.schema != table.schema:
+                continue
+            scans = [scan for scan in plan.scans if scan.alias == source.alias] if isinstance(plan, Plan) else []
+            if isinstance(plan, Plan) and not any(scan.is_whole for scan in scans):
+                continue
+            is_selective = all(_is_selective(shape, scan, facts) for scan in scans)
+            for wanted, _ in _unserved(look, behind, table, facts, is_selective=is_selective):
+                what = (
+                    f"The {look.what} reads much more than {_enough(look)}: {view.name} is a view, and of {table.name} "
+                    "behind it no index leads to just that."
+                )
+                found.append(self._found(look, plan, wanted, facts, what))
+        if not found:
+            self._notes.append(
+                f"{look.tried(plan)} {view.name} is a view, and no index of a table behind it is known that would help."
             )
-    is_selective = isinstance(plan, NoPlan) or plan.kept < (facts.rows or plan.read) / 2
-    best = wanted_by(look.shape, table, has_key=bool(resource.key), is_selective=is_selective)
-    if found is None and best is not None:
-        level = served(best, facts.indexes)
-        if level is Served.NOT and look.is_default:
-            what = (
-                f"{table.name} is sorted by {', '.join(look.shape.order)} unless a client asks for another order, and "
-                "no index has that order: every page sorts the whole table."
-            )
-            found = best
-        elif level is not Served.FULLY and reads_much:
-            what = f"The list of {_named(look)} reads much more than a page, and no index leads to just that."
-            found = best
-    if found is None:
-        return []
-    if any(part.opclass == "gin_trgm_ops" for part in found.then) and not known.has_trigrams:
-        what += " The index needs an extension first: CREATE EXTENSION pg_trgm."
-    if table.relation == "partitioned table":
-        what += " For a partitioned table it is made while writes wait."
-    lines = plan.lines if isinstance(plan, Plan) else ()
-    advice = Advice("index", resource.name, what, _evidence(look, plan, facts), lines, found.line)
-    return [(max(look.seconds, plan.ms / 1000 if isinstance(plan, Plan) else 0.0), advice, found)]
+        return found
+
+    def _found(self, look: Look, plan: Plan | NoPlan, wanted: Wanted, facts: Facts, what: str) -> Found:
+        if any(part.opclass == "gin_trgm_ops" for part in wanted.then) and not self._known.has_trigrams:
+            what += " The index needs an extension first: CREATE EXTENSION pg_trgm."
+        if wanted.table.relation == "partitioned table":
+            what += " For a partitioned table it is made while writes wait."
+        lines = plan.lines if isinstance(plan, Plan) else ()
+        evidence = look.evidence(plan, wanted.table.name, facts)
+        seconds = max(look.seconds, plan.ms / 1000 if isinstance(plan, Plan) else 0.0)
+        return Found(seconds, Advice("index", look.resource.name, what, evidence, lines, wanted.line), wanted)
 
 
-def _sorted(advice: Iterable[tuple[float, Advice, Wanted]]) -> list[Advice]:
+def _unserved(
+    look: Look, shape: Shape, table: Table, facts: Facts, *, is_selective: bool
+) -> Iterator[tuple[Wanted, Served]]:
+    """The indexes of the table that the list wants, as `shape` of it, and that no index there is as good as."""
+    if shape.count and not is_selective:
+        return  # what is counted has to be read
+    for wanted in wanted_by(shape, table, has_key=bool(look.resource.key), is_selective=is_selective):
+        level = served(wanted, facts.indexes)
+        if level is not Served.FULLY:
+            yield wanted, level
+
+
+def _is_selective(shape: Shape, read: Plan | Scan, facts: Facts) -> bool:
+    """Whether less than half passes: of the table, or where a count ends at its cap, of what it has read."""
+    return read.kept < (read.read if shape.count else facts.rows or read.read) / 2
+
+
+def _reads_much(plan: Plan | NoPlan) -> bool:
+    return plan.read >= MUCH_ROWS if isinstance(plan, Plan) else plan.is_slow
+
+
+def _is_slow(look: Look, plan: Plan | NoPlan) -> bool:
+    seen = any(each.seconds >= SLOW_S * each.calls for _, each in look.seen)
+    return seen or (plan.ms >= SLOW_S * 1000 if isinstance(plan, Plan) else plan.is_slow)
+
+
+def _enough(look: Look) -> str:
+    return "it counts" if look.shape.count else "a page"
+
+
+def _sorted(found: Iterable[Found]) -> list[Advice]:
     """First what takes the most time; an index that another one's makes needless is part of that one's advice."""
     by_line: dict[str, tuple[Wanted, list[Advice]]] = {}
-    for _, each, wanted in sorted(advice, key=lambda entry: (-entry[0], entry[1].run)):
-        by_line.setdefault(each.run, (wanted, []))[1].append(each)
+    for each in sorted(found, key=lambda each: (-each.seconds, each.advice.run)):
+        by_line.setdefault(each.advice.run, (each.wanted, []))[1].append(each.advice)
     for line, (wanted, several) in list(by_line.items()):
         for other, others in by_line.values():
             if wanted.begins(other):
@@ -293,60 +244,3 @@ def _joined(several: Sequence[Advice], line: str) -> Advice:
     what = " ".join(dict.fromkeys([each.what for each in several]))
     evidence = tuple(dict.fromkeys([sentence for each in several for sentence in each.evidence]))
     return Advice(first.kind, first.table, what, evidence, first.plan, line)
-
-
-# --- what a table has
-
-
-def _of_table(resource: Resource, known: Known) -> Iterable[Advice]:
-    table = resource.table
-    facts = known.tables.get(table.name)
-    if facts is None:
-        return
-    if not facts.is_analysed and facts.bytes >= SMALL_BYTES:
-        yield Advice(
-            "statistics",
-            resource.name,
-            f"{table.name} was never analysed, so that PostgreSQL plans, and counts that are estimated, go by guesses.",
-            (f"It takes {_size(facts.bytes)}.",),
-            (),
-            f"ANALYZE {relation(table)};",
-        )
-    elif facts.is_analysed and facts.changed >= max(STALE_ROWS, STALE_RATIO * (facts.rows or 0)):
-        yield Advice(
-            "statistics",
-            resource.name,
-            f"{table.name} has changed much since it was analysed: plans and estimated counts go by old figures.",
-            (f"{facts.changed:,} changes of rows, where there were about {facts.rows or 0:,}.",),
-            (),
-            f"ANALYZE {relation(table)};",
-        )
-    for index in facts.indexes:
-        if index.is_partitioned:
-            continue
-        line = f"DROP INDEX CONCURRENTLY {quoted(table.schema)}.{quoted(index.name)};"
-        size = f"It takes {_size(index.bytes)}."
-        if not index.is_valid:
-            what = (
-                f"Index {index.name} of {table.name} is not valid: unless it is being made right now, making it "
-                "failed, and it serves nothing and costs every write."
-            )
-            yield Advice("invalid index", resource.name, what, (size,), (), line)
-        elif _is_unused(index, facts) and not _has_a_purpose(index, resource, facts):
-            since = f" since {known.since:%Y-%m-%d}" if known.since is not None else ""
-            what = f"Index {index.name} of {table.name} is never used, and costs every write."
-            used = f"{table.name} was read {facts.scans:,} times{since}, never by it; replicas count their own."
-            yield Advice("unused index", resource.name, what, (used, size), (), line)
-
-
-def _is_unused(index: Index, facts: Facts) -> bool:
-    return not index.is_needed and index.scans == 0 and facts.scans >= UNUSED_SCANS
-
-
-def _has_a_purpose(index: Index, resource: Resource, facts: Facts) -> bool:
-    """Whether dropping it would have an index advised: for a foreign key, or for the order of the resource."""
-    others = [other for other in facts.indexes if other is not index]
-    purposes = [Wanted(resource.table, key.columns) for key in resource.table.foreign_keys]
-    if (ordered := wanted_by(shape_of(resource), resource.table, has_key=bool(resource.key))) is not None:
-        purposes.append(ordered)
-    return any(served(each, [index]) > served(each, others) for each in purposes)

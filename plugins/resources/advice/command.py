@@ -9,7 +9,7 @@ from dataclasses import asdict
 import click
 import orjson
 
-from plugins.resources.advice.advising import Advice, Report
+from plugins.resources.advice.findings import Advice, Report
 
 Advising = Callable[[], Coroutine[object, object, Report]]
 

@@ -1,4 +1,4 @@
-"""EXPLAIN of a list: its rows, in its order, with values that stand in the table, as far as one page.
+"""EXPLAIN of a list: its rows, in its order, with values that stand in the table, as far as one page, or their count.
 
 Each in a transaction that is READ ONLY and has the timeout of the database's writes, so that nothing is changed and
 nobody waits for long. What is shown of a plan names tables, columns and indexes, and no value.
@@ -6,19 +6,20 @@ nobody waits for long. What is shown of a plan names tables, columns and indexes
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
 
-from plugins.resources.parse.filters import Filter
+from plugins.resources.parse.filters import Condition, Filter, Group
+from plugins.resources.plan import counts
 from plugins.resources.plan.conditions import condition_of
 from plugins.resources.plan.sql import Argument, order_by, quoted, relation, select_list, where_clause
 from plugins.resources.schema.kinds import kind_of
 from plugins.resources.schema.resource import Field, Order, Resource
-from plugins.resources.shapes import Shape
+from plugins.resources.shapes import Conditions, Shape
 from service.api import Database, ServiceError, Timeout, Transaction
 
 EXPLAIN: Final = "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) "
@@ -28,18 +29,33 @@ PART_CHARS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
+class Scan:
+    """How one table, or one partition, was read."""
+
+    table: str
+    alias: str
+    """What it is called in the plan, which may have it several times."""
+    read: int
+    kept: int
+    """Rows of these that passed what the table is filtered by."""
+    is_whole: bool
+    """Whether it was read from end to end, or as far as the page took."""
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """How PostgreSQL came by the rows of a page."""
 
     ms: float
     rows: int
-    """Of the page, and the one more that tells whether there is another."""
+    """Of the page, and the one more that tells whether there is another; one where rows are only counted."""
     read: int
     """Rows that were read for it."""
     kept: int
     """Those of them that passed what the list is filtered by."""
     indexes: tuple[str, ...]
     """Those that were used."""
+    scans: tuple[Scan, ...]
     lines: tuple[str, ...]
     """The plan, a line for each node."""
 
@@ -55,27 +71,37 @@ class NoPlan:
 
 async def explain(database: Database, resource: Resource, shape: Shape) -> Plan | NoPlan:
     """The plan of a list of that shape."""
-    fields = {name: _field(resource, name) for name, _ in shape.filters}
-    order = [Order(_field(resource, name.removeprefix("-")), name.startswith("-")) for name in shape.order]
+    fields = {name: _field(resource, name) for name, _ in shape.where.leaves()}
     try:
         async with reading(database) as work:
             values = await _values(work, resource, list(fields.values()))
             if values is None:
                 return NoPlan("has no row to be tried with")
             arguments: list[Argument] = []
-            conditions = [
-                condition_of(Filter(fields[name], operator, _given(operator, values.get(name, ""))), arguments)
-                for name, operator in shape.filters
-            ]
-            sql = (
-                f"SELECT {select_list(resource.fields.values())} FROM {relation(resource.table)} t"  # noqa: S608 (identifiers quoted, values bound)
-                f"{where_clause(conditions)}{order_by(order)} LIMIT {resource.limit + 1}"
-            )
-            return await explained(work, sql, arguments)
+            conditions = [condition_of(each, arguments) for each in _conditions(shape.where, fields, values)]
+            return await explained(work, _text(resource, shape, conditions), arguments)
     except Timeout:
         return NoPlan("did not end within timeouts.write of the database", is_slow=True)
     except ServiceError as error:
         return NoPlan(f"cannot be explained: {error}")
+
+
+def _conditions(where: Conditions, fields: Mapping[str, Field], values: Mapping[str, str]) -> Iterator[Condition]:
+    """What a request with these values would ask."""
+    for name, operator in where.filters:
+        yield Filter(fields[name], operator, _given(operator, values.get(name, "")))
+    for alternatives in where.either:
+        yield Group(True, tuple([Group(False, tuple(_conditions(each, fields, values))) for each in alternatives]))
+
+
+def _text(resource: Resource, shape: Shape, conditions: Sequence[str]) -> str:
+    rows = f"FROM {relation(resource.table)} t{where_clause(conditions)}"
+    if shape.count == "exact":
+        return f"SELECT {counts.every(rows)}"
+    if shape.count == "capped":
+        return f"SELECT {counts.capped(rows)}"
+    order = [Order(_field(resource, name.removeprefix("-")), name.startswith("-")) for name in shape.order]
+    return f"SELECT {select_list(resource.fields.values())} {rows}{order_by(order)} LIMIT {resource.limit + 1}"
 
 
 @asynccontextmanager
@@ -91,13 +117,15 @@ async def explained(work: Transaction, sql: str, arguments: list[Argument]) -> P
     body = await work.fetch_json(EXPLAIN + sql, *arguments)
     (told,) = orjson.loads(body or b"")
     top = told["Plan"]
-    nodes = list(_nodes(top, 0))
+    nodes = list(nodes_of(top))
+    scans = tuple([_scan(node) for node, _ in nodes if "Relation Name" in node])
     return Plan(
         ms=round(told["Execution Time"], 3),
         rows=round(top["Actual Rows"]),
-        read=sum([_rows(node, with_removed=True) for node, _ in nodes]),
-        kept=sum([_rows(node, with_removed=False) for node, _ in nodes]),
+        read=sum([scan.read for scan in scans]),
+        kept=sum([scan.kept for scan in scans]),
         indexes=tuple(dict.fromkeys([node["Index Name"] for node, _ in nodes if "Index Name" in node])),
+        scans=scans,
         lines=tuple([_line(node, depth) for node, depth in nodes]),
     )
 
@@ -145,19 +173,23 @@ def _given(operator: str, value: str) -> str | tuple[str, ...]:
 # --- reading a plan: https://www.postgresql.org/docs/current/sql-explain.html, FORMAT JSON
 
 
-def _nodes(node: Mapping[str, Any], depth: int) -> Iterator[tuple[Mapping[str, Any], int]]:
+def nodes_of(node: Mapping[str, Any], depth: int = 0) -> Iterator[tuple[Mapping[str, Any], int]]:
+    """The node and all below it, each with its depth."""
     yield node, depth
     for inner in node.get("Plans", ()):
-        yield from _nodes(inner, depth + 1)
+        yield from nodes_of(inner, depth + 1)
 
 
-def _rows(node: Mapping[str, Any], *, with_removed: bool) -> int:
-    """Rows that it took from a table, or also those that it read and did not take."""
-    if "Relation Name" not in node:
-        return 0
-    count: float = node.get("Actual Rows", 0) + (_removed(node) if with_removed else 0)
+def _scan(node: Mapping[str, Any]) -> Scan:
+    kept: float = node.get("Actual Rows", 0)
     loops: float = node.get("Actual Loops", 1)
-    return round(count * loops)
+    return Scan(
+        table=node["Relation Name"],
+        alias=node["Alias"],
+        read=round((kept + _removed(node)) * loops),
+        kept=round(kept * loops),
+        is_whole=node["Node Type"] == "Seq Scan",
+    )
 
 
 def _removed(node: Mapping[str, Any]) -> float:

@@ -2,7 +2,8 @@
 
 What equals a value comes first, in any order; then the order of the list, forwards or backwards, so that a page is read
 off the index; or, where the list has a range in it that its order does not begin with, that. A list that is only
-searched for parts of texts wants trigrams, one that looks into arrays an inverted index.
+searched for parts of texts wants trigrams, one that looks into arrays an inverted index. Where only alternatives narrow
+a list, each of them wants an index of its own: PostgreSQL joins what these find (BitmapOr).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Final, Literal
 from plugins.resources.advice.facts import Index, IndexColumn
 from plugins.resources.plan.sql import quoted, relation
 from plugins.resources.schema.catalogue import Table
-from plugins.resources.shapes import Shape
+from plugins.resources.shapes import Conditions, Shape
 
 EQUAL: Final = frozenset({"eq", "in"})
 RANGES: Final = frozenset({"gt", "gte", "lt", "lte", "between"})
@@ -90,21 +91,43 @@ class Wanted:
         )
 
 
-def wanted_by(shape: Shape, table: Table, *, has_key: bool, is_selective: bool = True) -> Wanted | None:
-    """The index that would serve the list best; None where none would serve it. `has_key` is false where the order of
-    the list ends with every column that there is, for want of a key; `is_selective` too where most rows pass its
-    ranges: then its order is worth more."""
+def wanted_by(shape: Shape, table: Table, *, has_key: bool, is_selective: bool = True) -> tuple[Wanted, ...]:
+    """The indexes that would serve the list best: none where none would, several for alternatives. `has_key` is false
+    where the order of the list ends with every column that there is, for want of a key; `is_selective` too where most
+    rows pass its ranges or alternatives: then its order is worth more."""
+    where = shape.where
+    if where.either and is_selective and _wanted(where, (), table) is None:
+        for alternatives in where.either:
+            if found := _wanted_by_each(alternatives, table):
+                return found
+    best = _wanted(where, shape.order, table, has_key=has_key, is_selective=is_selective)
+    return (best,) if best is not None else ()
+
+
+def _wanted_by_each(alternatives: Iterable[Conditions], table: Table) -> tuple[Wanted, ...]:
+    """An index for each of them; none where one of them wants none, since all rows are then read for it anyway."""
+    found: list[Wanted] = []
+    for each in alternatives:
+        best = _wanted(each, (), table)
+        inner = [_wanted_by_each(others, table) for others in each.either] if best is None else [(best,)]
+        narrowed = next((several for several in inner if several), ())
+        if not narrowed:
+            return ()
+        found += narrowed
+    return tuple(found)
+
+
+def _wanted(
+    where: Conditions, names: Sequence[str], table: Table, *, has_key: bool = True, is_selective: bool = True
+) -> Wanted | None:
+    """The index for what must all hold, in this order."""
     operators: dict[str, set[str]] = {}
-    for column, operator in shape.filters:
+    for column, operator in where.filters:
         operators.setdefault(column, set()).add(operator)
     equal = tuple([column for column, used in operators.items() if used & EQUAL])
     others = {column: used for column, used in operators.items() if column not in equal}
-    names = [name.removeprefix("-") for name in shape.order]
-    order = [
-        Part(name, spelled.startswith("-"), is_ordered=True)
-        for name, spelled in zip(names, shape.order, strict=True)
-        if name not in equal
-    ]
+    parts = [Part(name.removeprefix("-"), name.startswith("-"), is_ordered=True) for name in names]
+    order = [part for part in parts if part.column not in equal]
     ordered = tuple(order if has_key else order[:1])
     ranges = [column for column, used in others.items() if used & RANGES]
     prefixes = [

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from plugins.resources.handlers.healing import Healing
-from plugins.resources.parse.query import Count
+from plugins.resources.parse.query import Count, ListQuery
 from plugins.resources.plan import counts
-from plugins.resources.plan.lists import Chosen
+from plugins.resources.plan.lists import Chosen, ListStatement
+from plugins.resources.shapes import Watch
 from service.api import Clock
 
 REMEMBERED_S: Final = 10.0
@@ -20,9 +21,10 @@ MAX_REMEMBERED: Final = 200
 class Totals:
     """The totals of one list, whatever is chosen of it."""
 
-    def __init__(self, source: str, database: Healing, clock: Clock) -> None:
-        self._source = source
+    def __init__(self, statement: ListStatement, database: Healing, clock: Clock, watch: Watch) -> None:
+        self._statement = statement
         self._database = database
+        self._watch = watch
         self._now = clock.monotonic
         self._estimates: dict[tuple[Chosen, Count], tuple[float, int]] = {}
         """By what is chosen and how it was asked for: until when it holds, and the estimate. The oldest first."""
@@ -31,21 +33,29 @@ class Totals:
         """Whether counting was in vain a moment ago."""
         return bool(self._estimates) and self._remembered((chosen, "auto")) is not None
 
-    async def find(self, chosen: Chosen, count: Count) -> tuple[int, bool]:
+    async def find(self, chosen: Chosen, query: ListQuery) -> tuple[int, bool]:
         """The total, and whether it is an estimate."""
-        rows = chosen.rows(self._source)
+        count = query.count
         if count == "exact":
-            total = await self._database.count(counts.exact(rows), *chosen.arguments)
+            total = await self._count(chosen, query)
             if total is not None:
                 return total, False
         estimate = self._remembered((chosen, count))
         if estimate is None:
-            body = await self._database.fetch_json(counts.estimate(rows), *chosen.arguments)
-            estimate = counts.read_estimate(body)
+            sql = counts.estimate(chosen.rows(self._statement.source))
+            estimate = counts.read_estimate(await self._database.fetch_json(sql, *chosen.arguments))
             if count == "auto":
                 estimate = max(estimate, counts.MAX_COUNTED + 1)
             self._remember((chosen, count), estimate)
         return estimate, True
+
+    async def _count(self, chosen: Chosen, query: ListQuery) -> int | None:
+        """All rows; None where counting them takes too long."""
+        began_s = self._watch.now_s()
+        try:
+            return await self._database.count(self._statement.count_all(query, chosen), *chosen.arguments)
+        finally:
+            self._watch.note(query, "exact", began_s)
 
     def _remembered(self, key: tuple[Chosen, Count]) -> int | None:
         until_s, estimate = self._estimates.get(key, (0.0, 0))

@@ -16,7 +16,7 @@ from plugins.resources.plan.items import ItemStatement
 from plugins.resources.plan.lists import Below, ListStatement
 from plugins.resources.render import Page, Pagination, list_body, read_page, refusal
 from plugins.resources.schema.resource import Resource
-from plugins.resources.shapes import Watch
+from plugins.resources.shapes import Shapes
 from service.api import Answer, Clock, InvalidRequest, NotFound
 
 UNFIT_CURSOR: Final = Fault("cursor", "has a value that its field cannot have; begin again without it.")
@@ -26,16 +26,24 @@ class ListHandler:
     """`GET /{resource}`, and with `below` `GET /{parent}/{id}/{child}`: a page of rows."""
 
     def __init__(
-        self, resource: Resource, database: Healing, clock: Clock, watch: Watch, *, below: Below | None = None
+        self,
+        resource: Resource,
+        database: Healing,
+        clock: Clock,
+        shapes: Shapes,
+        *,
+        name: str,
+        below: Below | None = None,
     ) -> None:
+        """`name` is that of its route, which no other list has: its cursors are bound to it."""
         self._resource = resource
-        self._watch = watch
         self._parent = below.parent if below is not None else None
         self._fetch_json = database.fetch_json
         self._statement = ListStatement(resource, below)
-        self._totals = Totals(self._statement.source, database, clock)
+        self._watch = shapes.watch(self._statement.shape)
+        self._totals = Totals(self._statement, database, clock, self._watch)
         self._plain = ListQuery(limit=resource.limit)
-        self._scope = (resource.name,) if below is None else (below.parent.name, below.child.name)
+        self._scope = (name,)
         self._plain_bound = fingerprint(self._scope, self._statement.order(self._plain), ())
 
     async def list_rows(self, request: Request) -> Answer:
@@ -56,7 +64,7 @@ class ListHandler:
                 raise
             raise refusal([UNFIT_CURSOR]) from None
         finally:  # what takes too long is what advice is most wanted for
-            self._watch.note(query, began_s)
+            self._watch.note(query, "capped" if is_counted else "", began_s)
         if body is None:
             raise NotFound(f"There is no such row in {(self._parent or self._resource).name}.")
         page = read_page(body)
@@ -64,7 +72,7 @@ class ListHandler:
         if query.count == "none":
             total = None
         elif total is None:
-            total, is_estimate = await self._totals.find(chosen, query.count)
+            total, is_estimate = await self._totals.find(chosen, query)
         bound_to = ""
         if page.first and (page.has_more or query.page > 1 or query.cursor is not None):
             is_plain = not key and not query.conditions and query.sort is None

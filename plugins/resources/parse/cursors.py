@@ -1,8 +1,8 @@
 """Cursors: the place in a list from which a page goes on, as text that clients keep and send back as it is.
 
 A cursor is base64url of the JSON `[version, direction, fingerprint, values]`. The values are those of the total order
-in one row, as PostgreSQL prints them, null for NULL; the fingerprint binds them to the list: its resource, the row
-above, its order and its filters. Nothing is secret or signed: a forged one asks for rows of the same list, at a place
+in one row, as PostgreSQL prints them, null for NULL; the fingerprint binds them to the list: its route, the row above,
+its order and its filters. Nothing is secret or signed: a forged one asks for rows of the same list, at a place
 that its sort and filters could have shown too.
 """
 
@@ -91,7 +91,7 @@ def write_cursor(direction: Direction, fingerprint: str, values: Sequence[str | 
 
 
 def fingerprint(scope: Sequence[str], order: Sequence[Order], conditions: Sequence[Condition]) -> str:
-    """What a cursor is bound to. `scope` says which list: resource, and the row above where there is one."""
+    """What a cursor is bound to. `scope` says which list: its route's name, and the key of the row above."""
     facts = [
         scope,
         [(each.field.column.name, each.is_descending) for each in order],

@@ -20,9 +20,9 @@ def capped(rows: str) -> str:
     return f"(SELECT nullif(count(*), {cap}) FROM (SELECT {rows} LIMIT {cap}) c)"  # noqa: S608 (identifiers quoted, values bound)
 
 
-def exact(rows: str) -> str:
-    """A statement that counts all `rows`."""
-    return f"SELECT count(*) {rows}"  # identifiers quoted, values bound
+def every(rows: str) -> str:
+    """What stands behind SELECT to count all `rows`."""
+    return f"count(*) {rows}"  # identifiers quoted, values bound
 
 
 def estimate(rows: str) -> str:

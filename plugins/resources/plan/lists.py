@@ -21,6 +21,7 @@ from plugins.resources.parse.query import ListQuery
 from plugins.resources.plan import counts
 from plugins.resources.plan.conditions import condition_of
 from plugins.resources.plan.cursors import branches, reversed_order
+from plugins.resources.plan.marks import mark
 from plugins.resources.plan.sql import (
     Argument,
     cast_value,
@@ -33,6 +34,7 @@ from plugins.resources.plan.sql import (
     where_clause,
 )
 from plugins.resources.schema.resource import Child, Field, Order, Resource
+from plugins.resources.shapes import Counting, Shape, shape_of
 
 MAX_TEXTS: Final = 100
 """SQL texts kept for one list (chosen: at most 2 MB, usually a tenth of it)."""
@@ -56,6 +58,7 @@ class ListStatement:
         self._resource = resource
         self.source = f"{relation(resource.table)} t"
         self._scope = below.conditions if below is not None else ()
+        self._leading = below.child.columns if below is not None else ()
         self._guard = f" WHERE {below.parent_exists}" if below is not None else ""
         self._has_cursors = not resource.cursorless
         self._order = resource.total_order(resource.sort)
@@ -64,7 +67,7 @@ class ListStatement:
         self._raw = raw_columns(fields, self._order)
         """What all fields and any order are made of: what is not shown of an order is the key."""
         self._texts: dict[tuple[object, ...], str] = {}
-        """By the shape of what is asked: making one takes as long as parsing a query."""
+        """By the shape of what is asked: making one takes as long as parsing a query. Marks are among them."""
 
     def choose(self, query: ListQuery, key: Sequence[str] = ()) -> Chosen:
         """The rows that the query chooses; `key` is that of the row above."""
@@ -78,27 +81,57 @@ class ListStatement:
         """The total order that the query asks for."""
         return self._order if query.sort is None else self._resource.total_order(query.sort)
 
+    def shape(self, query: ListQuery, count: Counting) -> Shape:
+        """What is left of the query without its values."""
+        return shape_of(self._resource, query, self._leading, count=count)
+
     def plan(
         self, query: ListQuery, chosen: Chosen, order: Sequence[Order], *, is_counted: bool
     ) -> tuple[str, list[Argument]]:
         """SQL and its arguments. Uncounted, the total is NULL unless the page itself says what it is."""
         arguments: list[Argument] = [*chosen.arguments, query.limit]
+        count: Counting = "capped" if is_counted else ""
+        sort = None if query.sort is None else order_by(order)
         if query.cursor is not None:
-            return self._text(query, chosen, arguments, order, is_counted=is_counted), arguments
+            select = self._select(query, chosen, sort, count)
+            return self._text(query, chosen, arguments, order, select, is_counted=is_counted), arguments
         arguments.append((query.page - 1) * query.limit)
         fields = None if query.fields is None else tuple([field.name for field in query.fields])
-        shape = (chosen.conditions, None if query.sort is None else order_by(order), fields, is_counted)
+        shape = (chosen.conditions, sort, count, fields)
         text = self._texts.get(shape)
         if text is None:
-            if len(self._texts) >= MAX_TEXTS:
-                self._texts.clear()
-            text = self._texts[shape] = self._text(query, chosen, arguments, order, is_counted=is_counted)
+            select = self._select(query, chosen, sort, count)
+            text = self._keep(shape, self._text(query, chosen, arguments, order, select, is_counted=is_counted))
         return text, arguments
 
+    def count_all(self, query: ListQuery, chosen: Chosen) -> str:
+        """A statement that counts all rows; its arguments are those of `chosen`."""
+        return f"{self._mark(query, 'exact')}{counts.every(chosen.rows(self.source))}"
+
+    def _select(self, query: ListQuery, chosen: Chosen, sort: str | None, count: Counting) -> str:
+        shape = (chosen.conditions, sort, count)
+        return self._texts.get(shape) or self._keep(shape, self._mark(query, count))
+
+    def _mark(self, query: ListQuery, count: Counting) -> str:
+        return mark(self._resource.table.schema, self.shape(query, count))
+
+    def _keep(self, shape: tuple[object, ...], text: str) -> str:
+        if len(self._texts) >= MAX_TEXTS:
+            self._texts.clear()
+        self._texts[shape] = text
+        return text
+
     def _text(
-        self, query: ListQuery, chosen: Chosen, arguments: list[Argument], order: Sequence[Order], *, is_counted: bool
+        self,
+        query: ListQuery,
+        chosen: Chosen,
+        arguments: list[Argument],
+        order: Sequence[Order],
+        select: str,
+        *,
+        is_counted: bool,
     ) -> str:
-        """Appends the values of a cursor to `arguments`."""
+        """Appends the values of a cursor to `arguments`. `select` is the word, and its mark."""
         cursor, fields = query.cursor, query.fields
         first = len(chosen.arguments) + 1
         limit = f"${first}::int"
@@ -123,7 +156,7 @@ class ListStatement:
             for at in (begin, end):
                 ends += f", json_build_array({', '.join([f'page.{name}[{at}]::text' for name in names])})"
         return (
-            f"SELECT json_build_array(coalesce(array_to_json(page.rows[{begin}:{end}]), '[]'), "  # noqa: S608 (identifiers quoted, values bound)
+            f"{select}json_build_array(coalesce(array_to_json(page.rows[{begin}:{end}]), '[]'), "  # noqa: S608 (identifiers quoted, values bound)
             f"(E'\\n' || json_build_array(page.count > {limit}, {total}{ends})::text)::json) "
             f"FROM (SELECT array_agg(r.*) AS rows, {values}count(*) AS count "
             f"FROM ({page}) t, LATERAL (SELECT {shown}) r) page{self._guard}"

@@ -78,6 +78,8 @@ class Table:
     schema: str
     name: str
     relation: Literal["table", "partitioned table", "view", "materialised view", "foreign table"] = "table"
+    is_broken: bool = False
+    """Cannot be read by anybody: its foreign-data wrapper, or that of a table behind it, has no handler."""
     is_partition: bool = False
     is_from_extension: bool = False
     columns: Mapping[str, Column] = field(default_factory=dict)
@@ -111,8 +113,21 @@ def read_catalogue(body: bytes) -> Catalogue:
 
 
 CATALOGUE = """
-WITH RECURSIVE relation AS (
+WITH RECURSIVE broken AS (  -- foreign tables that no wrapper can read, and views of them: to ask about them is an error
+    SELECT f.ftrelid AS oid
+    FROM pg_catalog.pg_foreign_table f
+    JOIN pg_catalog.pg_foreign_server s ON s.oid = f.ftserver
+    JOIN pg_catalog.pg_foreign_data_wrapper w ON w.oid = s.srvfdw
+    WHERE w.fdwhandler = 0
+    UNION
+    SELECT w.ev_class
+    FROM broken b
+    JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::regclass
+                               AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = b.oid
+    JOIN pg_catalog.pg_rewrite w ON w.oid = d.objid
+), relation AS (
     SELECT c.oid, c.relname, c.relkind, c.relispartition,
+           CASE WHEN c.oid IN (SELECT oid FROM broken) THEN 0 ELSE c.oid END AS sound,  -- 0 is updatable nowhere
            (SELECT coalesce(bit_or(t.tgtype::int), 0) FROM pg_catalog.pg_trigger t
             WHERE t.tgrelid = c.oid AND t.tgtype & 64 <> 0) AS instead  -- INSTEAD OF triggers, which views can have
     FROM pg_catalog.pg_class c
@@ -176,6 +191,7 @@ SELECT json_build_object(
                 WHEN 'm' THEN 'materialised view'
                 ELSE 'foreign table'
             END,
+            'is_broken', r.sound = 0,
             'is_partition', r.relispartition,
             'is_from_extension', EXISTS (
                 SELECT FROM pg_catalog.pg_depend d
@@ -192,9 +208,9 @@ SELECT json_build_object(
                     'is_generated', a.attgenerated <> '',
                     'identity', CASE a.attidentity WHEN 'a' THEN 'always' WHEN 'd' THEN 'by default' END,
                     'is_readable', pg_catalog.has_column_privilege(r.oid, a.attnum, 'SELECT'),
-                    'is_insertable', (r.instead & 4 <> 0 OR pg_catalog.pg_column_is_updatable(r.oid, a.attnum, false))
+                    'is_insertable', (r.instead & 4 <> 0 OR pg_catalog.pg_column_is_updatable(r.sound, a.attnum, false))
                         AND pg_catalog.has_column_privilege(r.oid, a.attnum, 'INSERT'),
-                    'is_updatable', (r.instead & 16 <> 0 OR pg_catalog.pg_column_is_updatable(r.oid, a.attnum, false))
+                    'is_updatable', (r.instead & 16 <> 0 OR pg_catalog.pg_column_is_updatable(r.sound, a.attnum, false))
                         AND pg_catalog.has_column_privilege(r.oid, a.attnum, 'UPDATE'),
                     'declared', pg_catalog.format_type(a.atttypid, a.atttypmod),
                     'modifier', greatest(a.atttypmod, t.modifier),
@@ -247,7 +263,7 @@ SELECT json_build_object(
             'supported', (
                 SELECT coalesce(json_agg(action ORDER BY bit), '[]')
                 FROM (VALUES ('update', 4), ('create', 8), ('delete', 16)) event(action, bit)
-                WHERE pg_catalog.pg_relation_is_updatable(r.oid, true) & bit <> 0
+                WHERE pg_catalog.pg_relation_is_updatable(r.sound, true) & bit <> 0
             ),
             'granted', (
                 SELECT coalesce(json_agg(action), '[]')

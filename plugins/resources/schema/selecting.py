@@ -125,7 +125,10 @@ def _asked(name: str, settings: Settings) -> frozenset[Action]:
 def _chosen(catalogue: Catalogue, settings: Settings, findings: Findings) -> Iterator[Table]:
     """The tables to serve. Partitions are served by their parent, and an extension's tables are its own affair."""
     for name, table in catalogue.tables.items():
-        if name in settings.tables:
+        if table.is_broken:
+            if name in settings.tables or EVERY in settings.tables:
+                findings.say(f"{table.relation} {name} is not served: its foreign-data wrapper cannot read.")
+        elif name in settings.tables:
             yield table
         elif EVERY in settings.tables and not table.is_partition and not table.is_from_extension:
             if table.keys or settings.options(name).key is not None:

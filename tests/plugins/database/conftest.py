@@ -14,6 +14,7 @@ import asyncpg
 import pytest
 
 from plugins.database import Plugin, Settings
+from plugins.database.lending import Lender
 from service.api import Database, PortKey, Probe, Run
 from service.run import SystemClock
 from service.testing.postgres import PostgresServer
@@ -45,8 +46,17 @@ class Opened:
     rung: list[bool]
 
     @property
+    def lender(self) -> Lender:
+        return cast(Lender, self.database._lender)  # type: ignore[attr-defined]
+
+    @property
     def pool(self) -> asyncpg.Pool:
-        return cast(asyncpg.Pool, self.database._pool)  # type: ignore[attr-defined]
+        return cast(asyncpg.Pool, self.lender._pool)
+
+    @property
+    def resting(self) -> int:
+        """Connections that are not lent: warm, or back in asyncpg's pool."""
+        return len(self.lender._warm) + self.pool.get_idle_size()
 
 
 Faults = list[tuple[tuple[str | int, ...], str, object]]

@@ -260,7 +260,7 @@ async def test_cancelled_callers_leave_a_full_pool_and_no_open_transaction(url, 
         await asyncio.gather(*[cancel_somewhere(read if n % 2 else write) for n in range(200)])
         # as many at once as the pool has, so that each connection is there and works
         await asyncio.gather(*[opened.database.fetch("SELECT pg_sleep(0.01)") for _ in range(25)])
-        assert opened.pool.get_idle_size() == opened.pool.get_size() <= 5
+        assert opened.resting == opened.pool.get_size() <= 5
         await gone(url, BUSY)
 
 

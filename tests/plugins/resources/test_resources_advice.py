@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
@@ -11,12 +12,14 @@ import pytest
 
 from plugins.database.demo import make_demo
 from plugins.resources import Settings
-from plugins.resources.advice.advising import Advice, Report, advise
+from plugins.resources.advice.advising import advise
 from plugins.resources.advice.explaining import NoPlan, Plan, explain, explained, reading
-from plugins.resources.schema.catalogue import CATALOGUE, read_catalogue
+from plugins.resources.advice.findings import Advice, Report
+from plugins.resources.plan.marks import mark
+from plugins.resources.schema.catalogue import CATALOGUE, Catalogue, Column, Table, Type, read_catalogue
 from plugins.resources.schema.resource import Resource
 from plugins.resources.schema.selecting import select
-from plugins.resources.shapes import Seen, Shape, shape_of
+from plugins.resources.shapes import Conditions, Counting, Leaf, Seen, Shape, shape_of
 from service.api import DATABASE, Database, Heard, Ports, ServiceError, hookimpl
 from service.testing.service import MakeService
 
@@ -39,13 +42,16 @@ FROM generate_series(1, 20000) i;
 ANALYZE kinds, events;
 """
 
-STATEMENTS = """
+BY_STATE = Shape("events", Conditions((("state", "eq"),)), ("-made_at", "-id"))
+
+STATEMENTS = f"""
 CREATE SCHEMA extensions;
 CREATE VIEW extensions.pg_stat_statements AS
 SELECT d.oid AS dbid, s.*
 FROM pg_database d, (VALUES
-    ('SELECT json_build_array(1) FROM (SELECT t."id" FROM "public"."events" t WHERE t."state" = $1::text::"x"."y"'
-     || ' ORDER BY t."made_at" DESC, t."id" DESC LIMIT $2::int + $3) r', 7::bigint, 1400.0::float8, 900.0::float8),
+    ('{mark("public", BY_STATE)}json_build_array($1)', 7::bigint, 1400.0::float8, 900.0::float8),
+    ('{mark("other", BY_STATE)}json_build_array($1)', 8, 8000.0, 8000.0),
+    ('SELECT /* pegboard ["public",{{"of": "another version"}}] */ 1', 8, 8000.0, 8000.0),
     ('SELECT secret FROM others', 9, 9000.0, 9000.0)
 ) s (query, calls, total_exec_time, max_exec_time);
 SET allow_system_table_mods = on;
@@ -76,10 +82,13 @@ class Place:
         self.database = database
         self._settings = settings
 
-    async def resources(self) -> Sequence[Resource]:
+    async def catalogue(self) -> Catalogue:
         body = await self.database.fetch_json(CATALOGUE, "public")
         assert body is not None
-        selection = select(read_catalogue(body), self._settings, plugin="resources")
+        return read_catalogue(body)
+
+    async def resources(self) -> Sequence[Resource]:
+        selection = select(await self.catalogue(), self._settings, plugin="resources")
         assert not selection.mistakes
         return selection.resources
 
@@ -90,7 +99,7 @@ class Place:
         return await self.hear(Heard((told,), ()))
 
     async def hear(self, heard: Heard) -> Report:
-        return await advise(self.database, await self.resources(), heard)
+        return await advise(self.database, await self.catalogue(), await self.resources(), heard)
 
     async def advice(self, *told: Seen) -> list[Advice]:
         return list((await self.advise(*told)).advice)
@@ -124,8 +133,17 @@ def look(make_service: MakeService, make_database: MakeDatabase) -> Look:
     return make
 
 
-def events(*filters: tuple[str, str], order: str = "id", seconds: float = 1.0) -> Seen:
-    return Seen(Shape("events", filters, tuple(order.split(","))), 10, seconds, 0.2)
+def seen(
+    *filters: Leaf,
+    order: str = "id",
+    seconds: float = 1.0,
+    table: str = "events",
+    either: tuple[tuple[Conditions, ...], ...] = (),
+    count: Counting = "",
+) -> Seen:
+    """Ten times, by the service."""
+    names = tuple(order.split(",")) if order else ()
+    return Seen(Shape(table, Conditions(filters, either), names, count), 10, seconds, 0.2)
 
 
 # --- the demo
@@ -163,9 +181,9 @@ async def test_demo_is_served_by_its_indexes_and_one_that_is_dropped_is_asked_fo
 
 async def test_list_that_clients_ask_for_and_that_reads_much_wants_an_index(look: Look) -> None:
     place = await look(EVENTS)
-    seen = events(("state", "eq"), order="-made_at,-id")
+    asked = seen(("state", "eq"), order="-made_at,-id")
     assert await place.advice() == []
-    (advice,) = await place.advice(seen)
+    (advice,) = await place.advice(asked)
     assert advice.kind == "index"
     assert advice.run == 'CREATE INDEX CONCURRENTLY ON "public"."events" ("state", "made_at", "id");'
     assert "Seen by the service 10 times, 100.0 ms each, 200.0 ms at most." in advice.evidence
@@ -174,27 +192,27 @@ async def test_list_that_clients_ask_for_and_that_reads_much_wants_an_index(look
         "to just that."
     )
     await place.run(advice.run)
-    assert await place.advice(seen) == []
+    assert await place.advice(asked) == []
 
 
 async def test_list_that_reads_little_is_left_alone_however_often_it_is_asked_for(look: Look) -> None:
     place = await look(EVENTS.replace("20000", "2000"))
-    assert await place.advice(events(("state", "eq"), seconds=1000.0)) == []
+    assert await place.advice(seen(("state", "eq"), seconds=1000.0)) == []
 
 
 async def test_list_whose_range_most_rows_pass_wants_its_order(look: Look) -> None:
     """An index on the range would be read whole."""
     place = await look(EVENTS)
-    seen = events(("id", "gt"), order="made_at,id")
-    (advice,) = await place.advice(seen)
+    asked = seen(("id", "gt"), order="made_at,id")
+    (advice,) = await place.advice(asked)
     assert advice.run == 'CREATE INDEX CONCURRENTLY ON "public"."events" ("made_at", "id");'
     await place.run(advice.run)
-    assert await place.advice(seen) == []
+    assert await place.advice(asked) == []
 
 
 async def test_index_that_another_makes_needless_is_not_asked_for_beside_it(look: Look) -> None:
     place = await look(EVENTS + "DROP INDEX events_kind_id_idx; UPDATE events SET kind_id = 1; ANALYZE events")
-    (advice,) = await place.advice(events(("kind_id", "eq"), ("state", "eq"), order="made_at,id"))
+    (advice,) = await place.advice(seen(("kind_id", "eq"), ("state", "eq"), order="made_at,id"))
     assert advice.run == 'CREATE INDEX CONCURRENTLY ON "public"."events" ("kind_id", "state", "made_at", "id");'
     assert "events refers to kinds by kind_id" in advice.what
     assert "The list of events filtered by kind_id, state" in advice.what
@@ -204,7 +222,7 @@ async def test_index_that_another_makes_needless_is_not_asked_for_beside_it(look
 
 async def test_search_for_parts_of_texts_wants_trigrams_and_says_what_these_take(look: Look) -> None:
     place = await look(EVENTS)
-    (advice,) = await place.advice(events(("state", "endswith"), order="made_at,id"))
+    (advice,) = await place.advice(seen(("state", "endswith"), order="made_at,id"))
     assert advice.run == 'CREATE INDEX CONCURRENTLY ON "public"."events" USING gin ("state" gin_trgm_ops);'
     assert "CREATE EXTENSION pg_trgm." in advice.what
 
@@ -255,6 +273,186 @@ async def test_odd_names_are_quoted_and_found(look: Look, awkward_sql: str) -> N
     assert report.advice
     await place.run(*[each.run for each in report.advice])
     assert await place.advice() == []
+
+
+# --- alternatives
+
+
+def either(*alternatives: Leaf | tuple[Leaf, ...]) -> tuple[tuple[Conditions, ...], ...]:
+    """One of these; each is a filter, or several that must all hold."""
+    several = [each if isinstance(each[0], tuple) else (each,) for each in alternatives]
+    return (tuple([Conditions(each) for each in several]),)  # type: ignore[arg-type]
+
+
+async def test_alternatives_want_an_index_each_which_are_then_joined(look: Look) -> None:
+    """As `filter={"or":[...]}` asks for; PostgreSQL reads what either index finds, and no more."""
+    place = await look(EVENTS + "UPDATE events SET state = 'rare' || id % 9000; ANALYZE events")
+    asked = seen(either=either(("state", "eq"), (("kind_id", "ne"), ("made_at", "between"))))
+    first, second = await place.advice(asked)
+    assert (first.run, second.run) == (
+        'CREATE INDEX CONCURRENTLY ON "public"."events" ("made_at");',
+        'CREATE INDEX CONCURRENTLY ON "public"."events" ("state");',
+    )
+    named = "events filtered by (state or kind_id[ne] and made_at[between]), sorted by id"
+    assert (
+        first.what
+        == second.what
+        == (f"The list of {named} reads much more than a page, and no index leads to just that.")
+    )
+    await place.run(first.run)
+    assert [each.run for each in await place.advice(asked)] == [second.run]
+    await place.run(second.run)
+    report = await place.advise(asked)
+    assert report.advice == ()
+    (plan,) = [each.plan for each in report.looked if each.list == named]
+    assert plan is not None
+    assert "BitmapOr: " in "\n".join(plan.lines)
+    assert set(plan.indexes) == {"events_made_at_idx", "events_state_idx"}
+
+
+async def test_alternatives_of_which_one_has_no_index_to_want_are_not_advised_on(look: Look) -> None:
+    place = await look(EVENTS + "UPDATE events SET state = 'rare' WHERE id = 20000; UPDATE events SET kind_id = 1")
+    await place.run("ANALYZE events", "CREATE INDEX ON events (id, kind_id)")
+    assert await place.advice(seen(either=either(("state", "eq"), ("kind_id", "ne")))) == []
+
+
+# --- counts
+
+
+async def test_count_that_passes_over_much_wants_what_it_is_filtered_by(look: Look) -> None:
+    """A page of these is found quickly in its order, and its count reads the whole table for it."""
+    place = await look(EVENTS)
+    asked = seen(("state", "eq"), count="capped")
+    (advice,) = await place.advice(asked)
+    assert advice.run == 'CREATE INDEX CONCURRENTLY ON "public"."events" ("state");'
+    assert advice.what == (
+        "The capped count of events filtered by state reads much more than it counts, and no index leads to just that."
+    )
+    assert re.fullmatch(
+        r"The capped count of events filtered by state takes \S+ ms and reads 20,000 rows\.", advice.evidence[1]
+    )
+    assert "Aggregate: 1 rows" in "\n".join(advice.plan)
+    assert await place.advice(seen(("state", "eq"))) == [], "the list itself reads little"
+    assert [each.run for each in await place.advice(seen(("state", "eq"), order="", count="exact"))] == [advice.run]
+    await place.run(advice.run)
+    assert await place.advice(asked) == []
+
+
+async def test_count_is_looked_at_once_whatever_the_orders_of_its_lists(look: Look) -> None:
+    """And what was counted of each is added."""
+    place = await look(EVENTS)
+    report = await place.advise(
+        *[seen(("state", "eq"), order=order, count="capped") for order in ("id", "-id", "made_at,id")]
+    )
+    (counted,) = [each for each in report.looked if each.list.startswith("capped count")]
+    assert counted.list == "capped count of events filtered by state"
+    assert counted.seen == ("Seen by the service 30 times, 100.0 ms each, 200.0 ms at most.",)
+
+
+async def test_capped_count_of_a_whole_table_is_not_looked_at(look: Look) -> None:
+    place = await look(EVENTS)
+    report = await place.advise(seen(count="capped"))
+    assert not [each for each in report.looked if "count" in each.list]
+
+
+async def test_exact_count_that_no_index_makes_quicker_is_told(look: Look) -> None:
+    place = await look(EVENTS)
+    report = await place.advise(seen(order="", count="exact"))
+    assert report.advice == ()
+    assert re.fullmatch(
+        r"The exact count of events takes \S+ ms and reads 20,000 rows\. No index would help; "
+        r"without count=exact it is estimated\.",
+        report.notes[-1],
+    )
+    quick = await place.advise(seen(order="", count="exact", seconds=0.9))
+    assert not [note for note in quick.notes if "exact count" in note]
+
+
+# --- views
+
+LATE = """
+CREATE TABLE places (id int PRIMARY KEY, "Town / name" text NOT NULL, event_id int NOT NULL REFERENCES events);
+INSERT INTO places SELECT i, 'town ' || i % 7000, i FROM generate_series(1, 20000) i;
+CREATE INDEX ON places (event_id);
+ANALYZE places;
+CREATE VIEW late AS SELECT id AS number, state AS mood, made_at AS "when", upper(state) AS loud
+FROM events WHERE id > 5;
+CREATE VIEW latest AS SELECT * FROM late;
+CREATE VIEW held AS SELECT e.id, e.state, p."Town / name" AS town FROM events e JOIN places p ON p.event_id = e.id;
+CREATE VIEW twice AS SELECT a.id, a.state AS one, b.state AS other FROM events a JOIN events b ON b.id = a.id + 1;
+CREATE VIEW totals AS SELECT state, count(*) AS total FROM events GROUP BY state;
+CREATE VIEW united AS SELECT id, state FROM events UNION ALL SELECT id, name FROM kinds;
+"""
+
+
+def view_keys(**keys: str) -> dict[str, Any]:
+    usual = {"late": "number", "latest": "number", "held": "id", "twice": "id", "totals": "state", "united": "id"}
+    return {name: {"key": key} for name, key in {**usual, **keys}.items()}
+
+
+@pytest.mark.parametrize(
+    ("view", "filters", "order", "line"),
+    [
+        ("late", [("mood", "eq")], "-when,-number", '"public"."events" ("state", "made_at", "id")'),
+        ("latest", [], "when,number", '"public"."events" ("made_at", "id")'),
+        ("held", [("town", "eq")], "id", '"public"."places" ("Town / name")'),
+        ("twice", [("other", "endswith")], "one,id", '"public"."events" USING gin ("state" gin_trgm_ops)'),
+    ],
+)
+async def test_slow_list_of_a_view_wants_an_index_of_the_table_behind_it(
+    look: Look, view: str, filters: list[Leaf], order: str, line: str
+) -> None:
+    """By the names that the columns have there."""
+    place = await look(EVENTS + LATE, table=view_keys())
+    found = [each for each in await place.advice(seen(*filters, order=order, table=view)) if each.table == view]
+    (advice,) = found
+    assert advice.run == f"CREATE INDEX CONCURRENTLY ON {line};"
+    table = line.split('"')[3]
+    assert advice.what.startswith(f"The list of {view}{f' filtered by {filters[0][0]}' if filters else ''}")
+    assert f"{view} is a view, and of {table} behind it no index leads to just that." in advice.what
+    assert advice.evidence[0].startswith(f"{table} has about 20,000 rows and takes ")
+    assert f"Seq Scan on {table}" in "\n".join(advice.plan)
+
+
+async def test_index_that_is_advised_for_a_view_makes_the_advice_go_away(look: Look) -> None:
+    place = await look(EVENTS + LATE, table=view_keys())
+    asked = [
+        seen(("mood", "eq"), order="-when,-number", table="late", count="capped"),
+        seen(order="when,number", table="latest"),
+        seen(either=either(("mood", "eq"), ("when", "eq")), order="number", table="late"),
+    ]
+    lines = [each.run for each in await place.advice(*asked)]
+    assert lines
+    await place.run(*lines)
+    assert not [each for each in await place.advice(*asked) if each.table in ("late", "latest")]
+
+
+@pytest.mark.parametrize(
+    ("view", "filters", "order"),
+    [
+        ("totals", [], "state"),
+        ("united", [("state", "endswith")], "state,id"),
+        ("late", [], "loud,number"),
+    ],
+    ids=["grouped", "united", "computed"],
+)
+async def test_slow_list_of_a_view_that_no_table_can_serve_is_told(
+    look: Look, view: str, filters: list[Leaf], order: str
+) -> None:
+    place = await look(EVENTS + LATE, table=view_keys())
+    report = await place.advise(seen(*filters, order=order, table=view))
+    assert [each for each in report.advice if each.table == view] == []
+    (note,) = [note for note in report.notes if note.startswith(f"The list of {view}") and order.split(",")[0] in note]
+    assert note.endswith(f"{view} is a view, and no index of a table behind it is known that would help.")
+
+
+async def test_list_of_a_view_that_reads_little_is_left_alone(look: Look) -> None:
+    place = await look(EVENTS + LATE, table=view_keys())
+    report = await place.advise(seen(("number", "eq"), order="number", table="late"))
+    assert not [note for note in report.notes if "late " in note]
+    (plan,) = [each.plan for each in report.looked if each.list == "late filtered by number, sorted by number"]
+    assert plan is not None
+    assert plan.indexes == ("events_pkey",)
 
 
 # --- statistics
@@ -316,7 +514,7 @@ async def test_without_pg_stat_statements_it_says_so(look: Look) -> None:
 
 async def test_lists_that_pg_stat_statements_has_seen_are_looked_at(look: Look) -> None:
     place = await look(EVENTS + STATEMENTS)
-    report = await place.advise(events(("state", "eq"), order="-made_at,-id"))
+    report = await place.advise(seen(("state", "eq"), order="-made_at,-id"))
     (advice,) = report.advice
     assert advice.run == 'CREATE INDEX CONCURRENTLY ON "public"."events" ("state", "made_at", "id");'
     assert advice.evidence[-2:] == (
@@ -345,7 +543,12 @@ async def test_shape_of_another_time_is_not_looked_at(look: Look) -> None:
     """A service that is older than the schema, or newer than the command."""
     place = await look(EVENTS)
     before = len((await place.advise()).looked)
-    told = [events(("gone", "eq")), events(("state", "resembles")), Seen(Shape("lost"), 1, 1.0, 1.0)]
+    told = [
+        seen(("gone", "eq")),
+        seen(("state", "resembles")),
+        seen(("state", "eq"), order="lost"),
+        Seen(Shape("lost"), 1, 1.0, 1.0),
+    ]
     assert len((await place.advise(*told)).looked) == before
 
 
@@ -375,11 +578,15 @@ async def test_what_is_not_heard_from_a_service_is_told(look: Look, heard: Heard
     assert list((await place.hear(heard)).notes)[:-1] == notes
 
 
-async def test_views_are_not_looked_at_and_that_is_told(look: Look) -> None:
-    place = await look(EVENTS + "CREATE VIEW late AS SELECT * FROM events", table={"late": {"key": "id"}})
-    report = await place.advise()
-    assert "Not looked at, since they have no indexes of their own: late." in report.notes
-    assert not [each for each in report.looked if each.list.startswith("late")]
+async def test_table_of_another_database_is_not_looked_at_and_that_is_told(look: Look) -> None:
+    place = await look(EVENTS)
+    far = Table("public", "far", "foreign table", columns={"id": Column("id", Type("pg_catalog", "int4"))})
+    catalogue = Catalogue("public", ("public",), {"far": far})
+    settings = Settings.model_validate({"tables": ["far"], "table": {"far": {"key": "id"}}})
+    resources = select(catalogue, settings, plugin="resources").resources
+    assert await advise(place.database, catalogue, resources, Heard(((seen(table="far"),),), ())) == Report(
+        (), (), ("Not looked at, since their indexes are in another database: far.",)
+    )
 
 
 async def test_database_without_a_table_has_nothing_to_look_at(look: Look) -> None:
@@ -394,7 +601,7 @@ async def test_database_without_a_table_has_nothing_to_look_at(look: Look) -> No
 async def test_every_operator_is_explained(look: Look, operator: str) -> None:
     place = await look(EVENTS)
     events_ = await place.resource("events")
-    plan = await explain(place.database, events_, shape_of(events_, [("state", operator)]))
+    plan = await explain(place.database, events_, Shape("events", Conditions((("state", operator),)), ("id",)))
     assert isinstance(plan, Plan), plan
     assert plan.lines[0].startswith("Limit: ")
 
@@ -436,7 +643,7 @@ async def test_what_would_change_something_is_refused(look: Look, sql: str) -> N
 
 async def test_plan_shows_no_value(look: Look) -> None:
     place = await look(EVENTS)
-    report = await place.advise(events(("state", "eq"), order="-made_at,-id"))
+    report = await place.advise(seen(("state", "eq"), order="-made_at,-id"))
     told = "\n".join([line for each in report.looked if each.plan for line in each.plan.lines])
     assert "Sort by made_at DESC, id DESC" in told
     assert "state " not in told

@@ -30,6 +30,41 @@ async def test_every_row_of_every_table_is_read_by_list_by_key_and_along_foreign
                 await api.rows(child.removeprefix("/api/v1/").replace("{id}", id_))
 
 
+async def test_foreign_tables_that_nobody_can_read_are_left_out_with_the_views_of_them(serve):
+    api = await serve(
+        """
+        CREATE TABLE near (id int PRIMARY KEY); INSERT INTO near VALUES (1);
+        CREATE FOREIGN DATA WRAPPER hollow; CREATE SERVER nowhere FOREIGN DATA WRAPPER hollow;
+        CREATE FOREIGN TABLE far (id int) SERVER nowhere;
+        CREATE VIEW farther AS SELECT id FROM far; CREATE VIEW farthest AS SELECT id FROM farther;
+        """,
+        tables=["*", "farthest"],
+        table={"farther": {"key": ["id"]}, "farthest": {"key": ["id"]}},
+    )
+    _, index = await api.get("")
+    assert [resource["name"] for resource in index["data"]] == ["near"]
+    assert await api.get("near/1") == (200, {"id": 1})
+    for what in ("foreign table far", "view farther", "view farthest"):
+        assert f"{what} is not served: its foreign-data wrapper cannot read." in api.said
+
+
+async def test_hidden_column_is_not_told_by_what_refers_to_it(serve):
+    api = await serve(
+        """
+        CREATE TABLE accounts (id int PRIMARY KEY, api_token text UNIQUE, name text UNIQUE);
+        CREATE TABLE logins (id int PRIMARY KEY, by_account text REFERENCES accounts (api_token));
+        CREATE TABLE notes (id int PRIMARY KEY, account text REFERENCES accounts (name));
+        INSERT INTO accounts VALUES (1, 's3cr3t', 'ada'); INSERT INTO logins VALUES (2, 's3cr3t');
+        """,
+        tables=["*"],
+    )
+    _, index = await api.get("")
+    [accounts] = [resource for resource in index["data"] if resource["name"] == "accounts"]
+    assert accounts["children"] == ["/api/v1/accounts/{id}/notes"]
+    status, body = await api.get("accounts/1/logins")
+    assert (status, body["error"]["code"]) == (404, "NOT_FOUND")
+
+
 async def test_what_is_left_out_is_said_with_the_way_out(serve, awkward_sql):
     api = await serve(awkward_sql, tables=["*"])
     said = "\n".join(api.said)

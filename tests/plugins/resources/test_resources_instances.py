@@ -46,12 +46,17 @@ async def start(make_service: Any, make_database: Callable[[str], str]) -> Start
     """Starts a service of two instances, `reporting` below a path; `settings` are those of either."""
 
     async def two(
-        *plugins: Any, resources: Any = None, reporting: Any = None, routes: Any = None, path: str = "reporting"
+        *plugins: Any,
+        resources: Any = None,
+        reporting: Any = None,
+        routes: Any = None,
+        path: str = "reporting",
+        sql: str = REPORTING,
     ) -> Service:
         tables: dict[str, Any] = {
             "database": {"enabled": True, "url": make_database(SHOP)},
             "resources": {"enabled": True, "tables": ["*"], **(resources or {})},
-            "reporting_db": {"enabled": True, "use": "database", "url": make_database(REPORTING)},
+            "reporting_db": {"enabled": True, "use": "database", "url": make_database(sql)},
             "reporting": {
                 "enabled": True,
                 "use": "resources",
@@ -122,6 +127,41 @@ async def test_names_of_an_instance_with_a_path_begin_with_its_own(start: Start)
         f"{below}.orders.by-parent_id.list": (f"{orders}/{{id}}/orders.by-parentId", (below, below), (below,)),
         f"{below}.orders.by-other_id.list": (f"{orders}/{{id}}/orders.by-otherId", (below, below), (below,)),
     }
+
+
+async def test_index_is_named_by_its_instance_whichever_of_them_has_the_path(start: Start) -> None:
+    """Also where the one that is called resources is the one below a path."""
+    routes = (await start(resources={"path": "shop"}, path="")).application.state.routes
+    named = {route.path: route.name for route in routes if route.plugin != "health"}
+    assert (named["/api/v1/shop"], named["/api/v1"]) == ("resources.index", "reporting.index")
+    assert (named["/api/v1/shop/orders"], named["/api/v1/orders"]) == ("resources.orders.list", "orders.list")
+
+
+async def test_cursor_of_one_instance_is_not_taken_by_the_other(start: Start) -> None:
+    """Though the tables have one name, one order and one key; nor is that of a list by another list of its table."""
+    service = await start(
+        sql=REPORTING.replace("7, 2025, NULL, NULL", "7, 2025, 7, 7").replace("8, 2026, 7, NULL", "8, 2026, 7, 7"),
+        resources={"ports": {"database": "reporting_db"}},
+    )
+    lists = [
+        "/api/v1/orders",
+        "/api/v1/reporting/orders",
+        *[f"/api/v1/{top}orders/7/orders.by-{by}" for top in ("", "reporting/") for by in ("parentId", "otherId")],
+    ]
+    cursors = []
+    for path in lists:
+        status, body = await get(service, f"{path}?limit=1")
+        assert (status, [row["id"] for row in body["data"]]) == (200, [7])
+        cursors.append(body["pagination"]["nextCursor"])
+    for path in lists:
+        for origin, cursor in zip(lists, cursors, strict=True):
+            status, body = await get(service, f"{path}?limit=1&cursor={cursor}")
+            if origin == path:
+                assert (status, [row["id"] for row in body["data"]]) == (200, [8])
+                continue
+            (detail,) = body["error"]["details"]
+            assert (status, detail["field"]) == (400, "cursor")
+            assert detail["message"] == "is of a list with another path, sort or filter; begin again without it."
 
 
 async def test_settings_for_routes_of_one_instance_leave_the_other_alone(start: Start) -> None:

@@ -9,7 +9,7 @@ import pytest
 from plugins.resources.advice.facts import Index, IndexColumn
 from plugins.resources.advice.wanted import Served, Wanted, served, wanted_by
 from plugins.resources.schema.resource import Resource
-from plugins.resources.shapes import Shape
+from plugins.resources.shapes import Conditions, Shape
 
 NOT, PARTLY, FULLY = Served
 
@@ -17,7 +17,7 @@ NOT, PARTLY, FULLY = Served
 def shape(*filters: str, order: str = "id") -> Shape:
     """`state`, `price[gt]`: as columns of items; the order with commas."""
     pairs = [tuple(each.rstrip("]").split("[")) if "[" in each else (each, "eq") for each in filters]
-    return Shape("items", tuple(sorted(pairs)), tuple(order.split(",")))  # type: ignore[arg-type]
+    return Shape("items", Conditions(tuple(sorted(pairs))), tuple(order.split(",")) if order else ())  # type: ignore[arg-type]
 
 
 def index(*columns: str, **facts: Any) -> Index:
@@ -61,26 +61,61 @@ def index(*columns: str, **facts: Any) -> Index:
     ids=str,
 )
 def test_list_wants_an_index(items: Resource, wanted_for: Shape, columns: str) -> None:
-    wanted = wanted_by(wanted_for, items.table, has_key=True)
-    assert wanted is not None
+    (wanted,) = wanted_by(wanted_for, items.table, has_key=True)
     assert wanted.line == f'CREATE INDEX CONCURRENTLY ON "public"."items" {columns};'
 
 
 def test_list_whose_ranges_most_rows_pass_wants_its_order(items: Resource) -> None:
-    wanted = wanted_by(shape("price[gt]", order="made_at,id"), items.table, has_key=True, is_selective=False)
-    assert wanted is not None
+    (wanted,) = wanted_by(shape("price[gt]", order="made_at,id"), items.table, has_key=True, is_selective=False)
     assert wanted.columns == ("made_at", "id")
 
 
 def test_list_without_a_key_wants_the_first_column_of_its_order(items: Resource) -> None:
     """The rest of the order is every other column."""
-    wanted = wanted_by(shape("state", order="made_at,id,name,price"), items.table, has_key=False)
-    assert wanted is not None
+    (wanted,) = wanted_by(shape("state", order="made_at,id,name,price"), items.table, has_key=False)
     assert wanted.columns == ("state", "made_at")
 
 
 def test_list_that_nothing_serves_wants_none(items: Resource) -> None:
-    assert wanted_by(Shape("items", (("price", "ne"),)), items.table, has_key=True) is None
+    assert wanted_by(shape("price[ne]", order=""), items.table, has_key=True) == ()
+
+
+EQUAL, RANGE, UNEQUAL = (Conditions((leaf,)) for leaf in (("state", "eq"), ("price", "gt"), ("name", "ne")))
+
+
+@pytest.mark.parametrize(
+    ("where", "columns"),
+    [
+        (Conditions((), ((EQUAL, RANGE),)), ['("state")', '("price")']),
+        (Conditions((("page", "ne"),), ((EQUAL, RANGE),)), ['("state")', '("price")']),
+        # what all rows must be is found first
+        (Conditions((("page", "eq"),), ((EQUAL, RANGE),)), ['("page", "id")']),
+        # one that is not found by an index has the whole table read anyway
+        (Conditions((), ((EQUAL, UNEQUAL),)), ['("id")']),
+        # the first whose alternatives can all be found
+        (
+            Conditions((), ((EQUAL, UNEQUAL), (RANGE, Conditions((("page", "eq"), ("name", "ne")))))),
+            ['("price")', '("page")'],
+        ),
+        # alternatives in an alternative
+        (
+            Conditions((), ((EQUAL, Conditions((("name", "ne"),), ((RANGE, Conditions((("page", "in"),))),))),)),
+            ['("state")', '("price")', '("page")'],
+        ),
+    ],
+    ids=str,
+)
+def test_alternatives_want_an_index_each(items: Resource, where: Conditions, columns: list[str]) -> None:
+    wanted = wanted_by(Shape("items", where, ("id",)), items.table, has_key=True)
+    assert [each.line for each in wanted] == [
+        f'CREATE INDEX CONCURRENTLY ON "public"."items" {each};' for each in columns
+    ]
+
+
+def test_alternatives_that_most_rows_pass_want_the_order(items: Resource) -> None:
+    shape = Shape("items", Conditions((), ((EQUAL, RANGE),)), ("made_at", "id"))
+    (wanted,) = wanted_by(shape, items.table, has_key=True, is_selective=False)
+    assert wanted.columns == ("made_at", "id")
 
 
 def test_names_are_quoted_and_partitioned_tables_take_no_concurrently(build: Any) -> None:
@@ -130,8 +165,7 @@ def test_names_are_quoted_and_partitioned_tables_take_no_concurrently(build: Any
     ids=str,
 )
 def test_index_serves_a_list(items: Resource, wanted_for: Shape, there: Index, how: Served) -> None:
-    wanted = wanted_by(wanted_for, items.table, has_key=True)
-    assert wanted is not None
+    (wanted,) = wanted_by(wanted_for, items.table, has_key=True)
     assert served(wanted, [there]) is how
     assert served(wanted, [index("weight"), there]) is how, "the best of them counts"
 
@@ -145,8 +179,7 @@ def test_foreign_key_is_served_by_what_begins_with_it_whatever_the_order(items: 
 
 
 def test_index_begins_another_that_makes_it_needless(items: Resource) -> None:
-    short, long = Wanted(items.table, ("page",)), wanted_by(shape("page", "state"), items.table, has_key=True)
-    assert long is not None
+    short, (long,) = Wanted(items.table, ("page",)), wanted_by(shape("page", "state"), items.table, has_key=True)
     assert short.begins(long)
     assert not long.begins(short)
     assert not short.begins(short)

@@ -77,10 +77,11 @@ def test_advise_hears_of_all_workers_what_clients_ask_for(things: Any) -> None:
     assert {each["list"] for each in report["looked"]} == {
         "things sorted by id",
         "things filtered by state, sorted by -made_at, -id",
+        "capped count of things filtered by state",
     }
     told = things("db", "advise").out
     assert f"\n  run: {LINE}\n" in told
-    assert told.endswith("1 piece of advice: 2 lists were looked at, 2 of them explained.\n")
+    assert told.endswith("1 piece of advice: 3 lists were looked at, 3 of them explained.\n")
     assert service.get("/api/v1/things/1")[0] == 200
     assert service.end(signal.SIGINT).code == 0
 

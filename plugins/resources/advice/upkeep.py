@@ -1,0 +1,77 @@
+"""What a table has: statistics that are old, indexes that serve nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from plugins.resources.advice.facts import Facts, Index, Known
+from plugins.resources.advice.findings import Advice, in_bytes
+from plugins.resources.advice.wanted import Wanted, served, wanted_by
+from plugins.resources.plan.sql import quoted, relation
+from plugins.resources.schema.resource import Resource
+from plugins.resources.shapes import shape_of
+
+SMALL_BYTES: Final = 65_536
+"""Of a table that may do without statistics (chosen: autovacuum itself leaves those of under 50 rows alone)."""
+
+STALE_ROWS: Final = 1_000
+STALE_RATIO: Final = 0.2
+"""Statistics are stale once so many rows have changed, and so much of all (chosen: twice what autovacuum waits for)."""
+
+UNUSED_SCANS: Final = 1_000
+"""An index is called unused once its table was read so often without it (chosen)."""
+
+
+def upkeep(resource: Resource, known: Known) -> Iterator[Advice]:
+    """What would help one table, whatever clients ask for."""
+    table = resource.table
+    facts = known.tables.get(table.name)
+    if facts is None:
+        return
+    if not facts.is_analysed and facts.bytes >= SMALL_BYTES:
+        yield Advice(
+            "statistics",
+            resource.name,
+            f"{table.name} was never analysed, so that PostgreSQL plans, and counts that are estimated, go by guesses.",
+            (f"It takes {in_bytes(facts.bytes)}.",),
+            (),
+            f"ANALYZE {relation(table)};",
+        )
+    elif facts.is_analysed and facts.changed >= max(STALE_ROWS, STALE_RATIO * (facts.rows or 0)):
+        yield Advice(
+            "statistics",
+            resource.name,
+            f"{table.name} has changed much since it was analysed: plans and estimated counts go by old figures.",
+            (f"{facts.changed:,} changes of rows, where there were about {facts.rows or 0:,}.",),
+            (),
+            f"ANALYZE {relation(table)};",
+        )
+    for index in facts.indexes:
+        if index.is_partitioned:
+            continue
+        line = f"DROP INDEX CONCURRENTLY {quoted(table.schema)}.{quoted(index.name)};"
+        size = f"It takes {in_bytes(index.bytes)}."
+        if not index.is_valid:
+            what = (
+                f"Index {index.name} of {table.name} is not valid: unless it is being made right now, making it "
+                "failed, and it serves nothing and costs every write."
+            )
+            yield Advice("invalid index", resource.name, what, (size,), (), line)
+        elif _is_unused(index, facts) and not _has_a_purpose(index, resource, facts):
+            since = f" since {known.since:%Y-%m-%d}" if known.since is not None else ""
+            what = f"Index {index.name} of {table.name} is never used, and costs every write."
+            used = f"{table.name} was read {facts.scans:,} times{since}, never by it; replicas count their own."
+            yield Advice("unused index", resource.name, what, (used, size), (), line)
+
+
+def _is_unused(index: Index, facts: Facts) -> bool:
+    return not index.is_needed and index.scans == 0 and facts.scans >= UNUSED_SCANS
+
+
+def _has_a_purpose(index: Index, resource: Resource, facts: Facts) -> bool:
+    """Whether dropping it would have an index advised: for a foreign key, or for the order of the resource."""
+    others = [other for other in facts.indexes if other is not index]
+    purposes = [Wanted(resource.table, key.columns) for key in resource.table.foreign_keys]
+    purposes += wanted_by(shape_of(resource), resource.table, has_key=bool(resource.key))
+    return any(served(each, [index]) > served(each, others) for each in purposes)
