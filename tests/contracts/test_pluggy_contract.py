@@ -65,7 +65,7 @@ class Everything:
 
 @pytest.mark.filterwarnings("default")
 async def test_pluggy_is_not_called_while_requests_are_served(
-    make_service: Any, make_database: Callable[[str], str]
+    make_service: Any, make_database: Callable[[str], str], redis_url: str
 ) -> None:
     tables: dict[str, Any] = {"everything": {"enabled": True}}
     for name in BUILT_IN:
@@ -76,7 +76,8 @@ async def test_pluggy_is_not_called_while_requests_are_served(
         plugins=[Everything],
         settings={"plugins": tables},
         environ={
-            "DATABASE_URL": make_database("CREATE TABLE things (id int PRIMARY KEY); INSERT INTO things VALUES (1)")
+            "DATABASE_URL": make_database("CREATE TABLE things (id int PRIMARY KEY); INSERT INTO things VALUES (1)"),
+            "REDIS_URL": redis_url,
         },
     )
     asked = {}

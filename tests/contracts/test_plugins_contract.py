@@ -76,10 +76,13 @@ class WithServers(PluginContract):
 
     @pytest.fixture
     def environ(self, request: pytest.FixtureRequest) -> Mapping[str, str]:
-        if "database" not in {self.plugin, *self.beside}:
-            return {}
-        make_database: Callable[[str], str] = request.getfixturevalue("make_database")
-        return {"DATABASE_URL": make_database(TABLES)}
+        environ = {}
+        if "database" in {self.plugin, *self.beside}:
+            make_database: Callable[[str], str] = request.getfixturevalue("make_database")
+            environ["DATABASE_URL"] = make_database(TABLES)
+        if "redis" in {self.plugin, *self.beside}:
+            environ["REDIS_URL"] = request.getfixturevalue("redis_url")
+        return environ
 
 
 class Example(WithServers):

@@ -114,6 +114,7 @@ def test_what_is_commented_out_has_its_default(cli: Any) -> None:
             "plugins.health.http",
             "plugins.home.url",
             "plugins.resources.table.orders",
+            "plugins.redis",
             "service.listen",
             "service.tls",
             "service.operator",
