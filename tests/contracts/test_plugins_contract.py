@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import plugins
-from service.testing import PluginContract
+from service.testing import PluginContract, make_token
 
 ROOT = Path(__file__).parents[2]
 BUILT_IN = sorted(module.name for module in pkgutil.iter_modules(plugins.__path__))
@@ -80,6 +80,10 @@ class WithServers(PluginContract):
             return {}
         make_database: Callable[[str], str] = request.getfixturevalue("make_database")
         return {"DATABASE_URL": make_database(TABLES)}
+
+    @pytest.fixture
+    def headers(self) -> Mapping[str, str]:
+        return {"Authorization": f"Bearer {make_token()}"}
 
 
 class Example(WithServers):
