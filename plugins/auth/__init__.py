@@ -62,10 +62,11 @@ class Plugin:
     @hookimpl
     @asynccontextmanager
     async def household(self, run: Run) -> AsyncIterator[None]:
-        """Makes the secret that workers then find, where none is set, and says so once."""
+        """Says once what workers would say each; makes the secret that they then find, where none is set."""
         if self._material.keeps_secret:
             self._material.kept()
-            run.say(self._material.kept_sentence)
+        for sentence in self._material.sentences:
+            run.say(sentence)
         yield None
 
     @hookimpl

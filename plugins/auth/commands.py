@@ -45,10 +45,11 @@ def token_command(maker: Callable[[], Maker], expires: Duration, clock: Clock) -
         """
         if not sub:
             raise click.BadParameter("nobody has no name.", param_hint="--sub")
-        made = maker().make(
-            sub, roles=roles, claims=dict(map(_claim, claims)), now_s=clock.now(), lives_s=expires.seconds
-        )
-        click.echo(made)
+        makes, more = maker(), dict(map(_claim, claims))
+        for name in (*REGISTERED, makes.role_claim):
+            if name in more:
+                raise click.BadParameter(f"{name} is set by other means.", param_hint="--claim")
+        click.echo(makes.make(sub, roles=roles, claims=more, now_s=clock.now(), lives_s=expires.seconds))
 
     return token
 
@@ -57,8 +58,6 @@ def _claim(text: str) -> tuple[str, object]:
     found = re.fullmatch(r"([^=]+)=(.*)", text, re.DOTALL)
     if found is None:
         raise click.BadParameter(f"{text!r} is no NAME=VALUE.", param_hint="--claim")
-    if found[1] in REGISTERED:
-        raise click.BadParameter(f"{found[1]} is set by other means.", param_hint="--claim")
     try:
         return found[1], orjson.loads(found[2])
     except ValueError:

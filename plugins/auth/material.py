@@ -30,21 +30,21 @@ class Material:
         self._settings = settings
         self._run = run
         self._has_faults = False
+        self.sentences: list[str] = []
+        """What the operator should know."""
         self._shortest = shortest_secret(settings.algorithms)
         self.keeps_secret = not (settings.secret or settings.keys or settings.jwks) and not run.strict
         """True where the secret is one that is made here."""
+        if self.keeps_secret:
+            place = f"{run.state_dir.name}/{self._file}"
+            self.sentences.append(
+                f"Tokens are checked with a secret of this machine's own, in {place}, as none is set; for others to make "
+                f'tokens, write: secret = {{ env = "JWT_SECRET" }} under [plugins.{run.name}].'
+            )
         self._secrets = self._read_secrets()
         self._keys = self._read_keys()
         self._check_jwks()
         self._check_algorithms()
-
-    @property
-    def kept_sentence(self) -> str:
-        return (
-            f"Tokens are checked with a secret of this machine's own, in {self._run.state_dir.name}/{self._file}, as "
-            'none is set; for others to make tokens, write: secret = { env = "JWT_SECRET" } under '
-            f"[plugins.{self._run.name}]."
-        )
 
     @property
     def rules(self) -> Rules:
@@ -126,7 +126,7 @@ class Material:
             self._fault(path, message, write=FROM_ENVIRONMENT)
         else:
             name = ".".join(map(str, path))
-            self._run.say(
+            self.sentences.append(
                 f"{name} of [plugins.{self._run.name}] {message}: it can be guessed, and a strict service would not "
                 "start; make one with openssl rand -base64 48."
             )

@@ -108,7 +108,7 @@ class Jwks:
         try:
             fetched = self._read(await self._ask())
         except (BadSource, ClientError, OSError, TimeoutError) as error:
-            self._failure = str(error) if isinstance(error, BadSource) else f"it does not answer ({_name(error)})"
+            self._failure = _reason(error)
             kept = f"; the {len(self._keys.fetched)} known ones are kept" if self._keys.fetched else ""
             log.warning("The keys of the issuer could not be fetched: %s%s.", self._failure, kept)
             return
@@ -160,6 +160,8 @@ class Jwks:
         return tuple(found.values())
 
 
-def _name(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     """What went wrong, without the address that aiohttp puts into its messages."""
-    return "in time" if isinstance(error, TimeoutError) else type(error).__name__
+    if isinstance(error, BadSource):
+        return str(error)
+    return "it takes too long" if isinstance(error, TimeoutError) else f"it cannot be asked ({type(error).__name__})"

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -19,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from service.api import PRINCIPAL, Answer, Door, Route, hookimpl
+from service.run import Run, Tasks
 from service.testing import TOKEN_SECRET, FakeClock
 
 NOW_S = 1_767_225_600
@@ -57,13 +59,18 @@ class Forge:
     ) -> str:
         """A token of whatever parts, with HS256 unless another way to `sign` is given."""
         header = {"alg": "HS256", "typ": "JWT"} if header is None else header
-        text = f"{self.packed(self.as_json(header))}.{self.packed(self.as_json(self.claims() if payload is None else payload))}"
+        payload = self.claims() if payload is None else payload
+        text = f"{self.packed(self.as_json(header))}.{self.packed(self.as_json(payload))}"
         if sign is None:
             key = secret.encode() if isinstance(secret, str) else secret
             algorithm = header.get("alg") if isinstance(header, dict) else None
             digest = HASHES.get(algorithm if isinstance(algorithm, str) else "", hashlib.sha256)
             return f"{text}.{self.packed(hmac.new(key, text.encode(), digest).digest())}"
         return f"{text}.{self.packed(sign(text.encode()))}"
+
+    @staticmethod
+    def pair(private: Any) -> Pair:
+        return Pair(private)
 
     @staticmethod
     async def asked(
@@ -182,3 +189,24 @@ def ec_pair() -> Pair:
 @pytest.fixture(scope="session")
 def ed_pair() -> Pair:
     return Pair(ed25519.Ed25519PrivateKey.generate())
+
+
+@pytest.fixture
+def make_run(clock: FakeClock, tmp_path: Path) -> Callable[[], Run]:
+    """What a plugin would be given."""
+    tasks = Tasks()
+
+    def make() -> Run:
+        return Run(
+            strict=True,
+            workers=1,
+            state_dir=tmp_path,
+            clock=clock,
+            household=None,
+            say=lambda sentence: None,
+            request_reload=lambda reason: None,
+            spawn=tasks.spawn,
+            name="auth",
+        )
+
+    return make
