@@ -38,8 +38,8 @@ class Material:
         if self.keeps_secret:
             place = f"{run.state_dir.name}/{self._file}"
             self.sentences.append(
-                f"Tokens are checked with a secret of this machine's own, in {place}, as none is set; for others to make "
-                f'tokens, write: secret = {{ env = "JWT_SECRET" }} under [plugins.{run.name}].'
+                f"Tokens are checked with a secret of this machine's own, in {place}, as none is set; for others to "
+                f'make tokens, write: secret = {{ env = "JWT_SECRET" }} under [plugins.{run.name}].'
             )
         self._secrets = self._read_secrets()
         self._keys = self._read_keys()
