@@ -168,5 +168,11 @@ class Material:
                 write=rest or sorted(has)[:1] or [OF_ASYMMETRIC],
             )
             return
+        if settings.jwks and not any(name[:2] != "HS" for name in settings.algorithms):
+            self._fault(
+                ("algorithms",),
+                "names none that a key of the issuer's can be for, so jwks does nothing",
+                write=[*settings.algorithms, OF_ASYMMETRIC],
+            )
         if settings.old_secrets and not settings.secret:
             self._fault(("old_secrets",), "are accepted beside secret, and that is missing")

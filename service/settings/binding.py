@@ -94,7 +94,9 @@ class Binding(Generic[M]):
         if write is None:
             return Fault(written.place, message, removal_for(source.place), "remove")
         in_file = source.place.document is not None and (source.reference is None or source.reference[0] != "env")
-        if in_file and mentions_secret(annotation) and not is_reference(write):
+        if is_reference(write):
+            write = write if in_file else "..."  # a variable holds the value itself
+        elif in_file and mentions_secret(annotation):
             write = secret_reference(resolver.named(pair))
         return Fault(written.place, message, line_for(source, write))
 

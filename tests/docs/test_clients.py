@@ -103,8 +103,8 @@ async def test_writes_to_the_demo_are_answered_as_shown(
 async def test_requests_with_and_without_a_token_are_answered_as_shown(
     make_service: MakeService, shipped: dict[str, Any], demo_url: str, blocks: Callable[[str, str], list[str]]
 ) -> None:
-    settings = merged(shipped, {"plugins": {"auth": {"secret": TOKEN_SECRET, "default": "required"}}})
-    service = await make_service(["auth"], settings, environ={"DATABASE_URL": demo_url})
+    settings = merged(shipped, {"env": {"development": {"plugins": {"auth": {"default": "required"}}}}})
+    service = await make_service(settings=settings, environ={"DATABASE_URL": demo_url, "JWT_SECRET": TOKEN_SECRET})
     tokens = {"$TOKEN": make_token(), "$EXPIRED": make_token(expires_s=-1)}
     for block in blocks(PAGE, "tested: auth"):
         for arguments, printed in exchanges(block):

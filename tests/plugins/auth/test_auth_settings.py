@@ -34,11 +34,18 @@ async def test_weak_secret_stops_a_strict_start_and_is_told_otherwise(
     told = await faults(serve, {"secret": {"env": "JWT_SECRET"}, "algorithms": algorithms}, JWT_SECRET=weak)
     assert f"is {needs - 1} bytes long, and {', '.join(algorithms)} needs {needs}" in told
     assert weak not in told
+    assert told.endswith("write: export JWT_SECRET=...")
     service = await serve({"secret": weak, "algorithms": algorithms}, bare=True, service={"strict": False})
     (said,) = [sentence for sentence in service.said if "bytes long" in sentence]
     assert "openssl rand -base64 48" in said
     assert weak not in said
     assert await serve({"secret": "w" * needs, "algorithms": algorithms}, bare=True)
+
+
+async def test_secret_of_a_variable_that_is_not_set_is_to_be_exported(serve: Any) -> None:
+    told = await faults(serve, {"secret": {"env": "JWT_SECRET"}})
+    assert "export JWT_SECRET with 32 random bytes or more (openssl rand -base64 48)" in told
+    assert told.endswith("write: export JWT_SECRET=...")
 
 
 async def test_secret_in_the_file_that_is_weak_is_to_come_from_the_environment(serve: Any) -> None:
@@ -53,6 +60,7 @@ async def test_secret_in_the_file_that_is_weak_is_to_come_from_the_environment(s
         ({"jwks": "https://i.example/k"}, 'names HS256, for which there is no key write: algorithms = ["RS256"]'),
         ({"jwks": "https://i.example/k", "algorithms": ["HS256", "ES256"]}, 'write: algorithms = ["ES256"]'),
         ({"jwks": "https://i.example/k", "algorithms": ["RS256"], "old_secrets": ["s" * 40]}, "beside secret"),
+        ({"jwks": "https://i.example/k", "secret": "s" * 40}, 'write: algorithms = ["HS256", "RS256"]'),
         ({"algorithms": ["none"], "secret": "s" * 40}, "algorithms"),
         ({"algorithms": [], "secret": "s" * 40}, "algorithms"),
         ({"leeway": "6m", "secret": "s" * 40}, "5m at most"),
