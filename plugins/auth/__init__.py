@@ -16,6 +16,7 @@ Source   RFC 6750 (Bearer), RFC 7515 to 7519 and RFC 8725 (JWT), OWASP ASVS 5.0 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -73,19 +74,25 @@ class Plugin:
     @asynccontextmanager
     async def lifespan(self, ports: Ports) -> AsyncIterator[None]:
         keys, rules, memory = Keys(self._material.keys()), self._material.rules, Memory(self._settings.remember)
+        refreshing: asyncio.Task[None] | None = None
         if self._settings.jwks is not None:
 
             def forget_foreign() -> None:
                 known = {key.identity for key in (*keys.fixed, *keys.fetched)}
                 memory.forget(lambda verified: verified.key.identity not in known)
 
-            self._jwks = Jwks(self._settings.jwks, keys, self._settings.algorithms, self._run, changed=forget_foreign)
+            url, algorithms = self._settings.jwks, self._settings.algorithms
+            self._jwks = Jwks(url, keys, algorithms, self._run, changed=forget_foreign)
             if self._run.serves:
-                self._run.spawn(self._jwks.keep_fresh(), name=f"{self._run.name}: fresh keys")
+                refreshing = self._run.spawn(self._jwks.keep_fresh(), name=f"{self._run.name}: fresh keys")
         bearer = Bearer(keys, rules, memory, self._run.clock, self._jwks)
         self._identifying = Identifying([bearer, *ports.every(AUTHENTICATOR)])
         ports.provide(OPERATORS, Operators(self._operating.who))
-        yield
+        try:
+            yield
+        finally:
+            if refreshing is not None:
+                refreshing.cancel()
 
     @hookimpl
     def steps(self, route: MountedRoute) -> Iterable[Check]:

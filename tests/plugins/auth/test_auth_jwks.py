@@ -19,9 +19,20 @@ from plugins.auth.tokens import jwks as jwks_module
 from plugins.auth.tokens.jwks import Jwks
 from plugins.auth.tokens.keys import Keys
 from service.errors import SettingsError
-from service.testing import FakeClock
+from service.testing import FakeClock, PluginContract
 
 INVALID, AWAY = (401, "INVALID_TOKEN"), (503, "SERVICE_UNAVAILABLE")
+
+
+class TestAuthOfAnIssuer(PluginContract):
+    """With a source that nobody listens at: it opens and closes what it opens all the same."""
+
+    plugin = "auth"
+    settings = {"jwks": "http://127.0.0.1:9/jwks", "algorithms": ["RS256"]}
+
+    @pytest.fixture
+    def headers(self, rsa_pair: Any) -> dict[str, str]:
+        return {"Authorization": f"Bearer {rsa_pair.token('RS256', kid='unknown')}"}
 
 
 class Issuer:
