@@ -137,7 +137,11 @@ class Material:
             try:
                 found.append(key_of_text(text.reveal(), self._settings.algorithms))
             except WrongKey as wrong:
-                self._fault(("keys", place), str(wrong), write={"file": "issuer.pem"})
+                if wrong.needs is None:
+                    self._fault(("keys", place), str(wrong), write={"file": "issuer.pem"})
+                else:
+                    useful = [name for name in self._settings.algorithms if self._settings.secret or name[:2] != "HS"]
+                    self._fault(("algorithms",), f"lacks one: keys[{place}] {wrong}", write=[*useful, wrong.needs])
         return found
 
     def _check_jwks(self) -> None:

@@ -55,7 +55,14 @@ _SSH = re.compile(r"(?:ssh-|ecdsa-sha2-|sk-ssh-|sk-ecdsa-)\S+ ")
 
 
 class WrongKey(ValueError):
-    """What is wrong with a key, in words for the operator: they begin after its name, and never repeat it."""
+    """What is wrong with a key, in words for the operator: they begin after its name, and never repeat it.
+
+    `needs` is an algorithm that the settings would have to name for it, where that is all.
+    """
+
+    def __init__(self, message: str, *, needs: str | None = None) -> None:
+        super().__init__(message)
+        self.needs = needs
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +245,7 @@ def _bound(
     named = [name for name in algorithms if name in able and algorithm in (None, name)]
     if not named:
         wanted = algorithm if algorithm in able else able[0]
-        raise WrongKey(f"is {kind}, and algorithms names none that it is for, like {wanted}")
+        raise WrongKey(f"is {kind}, and algorithms names none that it is for, like {wanted}", needs=wanted)
     family = tuple([name for name in named if name[:2] == named[0][:2]])
     der = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)  # type: ignore[attr-defined]  # `_able` has told
     identity = hashlib.sha256(orjson.dumps([kid, family]) + der).digest()

@@ -85,7 +85,10 @@ async def test_keys_that_are_weak_or_of_no_use_stop_the_start_everywhere(
         told = await faults(serve, {"keys": [weak.pem], "algorithms": ["RS256"]}, strict=strict)
         assert "is an RSA key of 1024 bits; it needs 2048 to 8192" in told
         told = await faults(serve, {"keys": [ec_pair.pem], "algorithms": ["RS256"]}, strict=strict)
-        assert "is a key on the curve secp256r1, and algorithms names none that it is for, like ES256" in told
+        assert "keys[0] is a key on the curve secp256r1, and algorithms names none that it is for, like ES256" in told
+        assert told.endswith('write: algorithms = ["RS256", "ES256"]')
+        told = await faults(serve, {"keys": [rsa_pair.pem]}, strict=strict)
+        assert told.endswith('write: algorithms = ["RS256"]')
         encrypting = json.dumps(rsa_pair.jwk(use="enc"))
         told = await faults(serve, {"keys": [encrypting], "algorithms": ["RS256"]}, strict=strict)
         assert "is a JWK for something other than signatures" in told
