@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 from urllib.parse import quote
@@ -11,7 +12,7 @@ from aiohttp.web import Request
 from plugins.resources.handlers.committing import Committer, Written, spelled
 from plugins.resources.handlers.healing import Healing
 from plugins.resources.parse.body import BodyReader, Mode, Row, read_object
-from plugins.resources.parse.documents import Document, Malformed
+from plugins.resources.parse.documents import Malformed
 from plugins.resources.parse.faults import Fault
 from plugins.resources.parse.query import parse_key, parse_nothing
 from plugins.resources.plan.items import ItemStatement
@@ -34,6 +35,10 @@ from service.api import (
 )
 
 JSON: Final = "application/json"
+
+AT_ONCE_BYTES: Final = 32_768
+"""A body up to here is read where it is; the loop would wait for a larger one, up to 0.6 s for the largest (measured:
+a list of 520,000 numbers), so a thread reads it."""
 
 Reaches = Callable[[Action, Sequence[str]], Sequence[str]]
 """The names of resources that differ as well after an action on these columns."""
@@ -62,7 +67,7 @@ class WriteHandler:
             parse_nothing(text, faults)
             if faults:
                 raise refusal(faults)
-        row = self._read(await _object(request), "create", ())
+        row = await self._row(request, "create", ())
         sql, arguments = self._statements.insert(row)
         written = await self._written(sql, arguments, row, self._reached_by_create)
         if written is None:  # a trigger's doing
@@ -75,7 +80,7 @@ class WriteHandler:
 
     async def update(self, request: Request) -> Answer:
         key = self._key(request)
-        row = self._read(await _object(request), "update", key)
+        row = await self._row(request, "update", key)
         if row.fields:
             return await self._changed(key, row)
         body = await self._fetch_json(self._item.sql(None), *key)
@@ -85,7 +90,7 @@ class WriteHandler:
 
     async def replace(self, request: Request) -> Answer:
         key = self._key(request)
-        return await self._changed(key, self._read(await _object(request), "replace", key))
+        return await self._changed(key, await self._row(request, "replace", key))
 
     async def delete(self, request: Request) -> Answer:
         key = self._key(request)
@@ -110,9 +115,21 @@ class WriteHandler:
             raise refusal(faults)
         return key
 
-    def _read(self, body: Mapping[str, Document], mode: Mode, key: Sequence[str]) -> Row:
+    async def _row(self, request: Request, mode: Mode, key: Sequence[str]) -> Row:
+        """What the body says. Raises UnsupportedMediaType, InvalidRequest, InvalidBody."""
+        body = await _body(request)
+        if len(body) <= AT_ONCE_BYTES:
+            return self._read(body, mode, key)
+        return await asyncio.to_thread(self._read, body, mode, key)
+
+    def _read(self, body: bytes, mode: Mode, key: Sequence[str]) -> Row:
         faults: list[Fault] = []
-        row = self._readers[mode].read(body, key, faults)
+        try:
+            row = self._readers[mode].read(read_object(body), key, faults)
+        except Malformed as malformed:
+            raise refusal([Fault("body", f"{malformed}.")]) from None
+        except Unfit as unfit:
+            raise rejection([Fault("body", f"{unfit}.")]) from None
         if faults:
             raise rejection(faults)
         return row
@@ -160,17 +177,12 @@ class WriteHandler:
         return NotFound(f"There is no such row in {self._resource.name}.")
 
 
-async def _object(request: Request) -> Mapping[str, Document]:
-    """The JSON object in the body. Raises UnsupportedMediaType, InvalidRequest, InvalidBody."""
+async def _body(request: Request) -> bytes:
+    """The bytes of a body that says it is JSON. Raises UnsupportedMediaType."""
     if request.content_type != JSON or "Content-Type" not in request.headers or not _is_utf8(request.charset):
         name = "Accept-Patch" if request.method == "PATCH" else "Accept"
         raise UnsupportedMediaType(f"The body must be {JSON}, in UTF-8.", headers={name: JSON})
-    try:
-        return read_object(await request.read())
-    except Malformed as malformed:
-        raise refusal([Fault("body", f"{malformed}.")]) from None
-    except Unfit as unfit:
-        raise rejection([Fault("body", f"{unfit}.")]) from None
+    return await request.read()
 
 
 def _is_utf8(charset: str | None) -> bool:

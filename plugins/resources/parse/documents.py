@@ -84,9 +84,11 @@ def _refuse(word: str) -> NoReturn:
 def _object(pairs: list[tuple[str, Document]]) -> dict[str, Document]:
     made = dict(pairs)
     if len(made) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise Malformed(f"has the name {cut(twice)} twice in one object")
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise Malformed(f"has the name {cut(name)} twice in one object")
+            seen.add(name)
     return made
 
 

@@ -18,10 +18,10 @@ import re
 from base64 import b64decode
 from binascii import Error as NotBase64
 from collections.abc import Callable
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Final, TypeAlias
 
-from plugins.resources.parse.documents import Document, Number, write_document
+from plugins.resources.parse.documents import MAX_NUMBER_CHARS, Document, Number, write_document
 from plugins.resources.schema.catalogue import Column, Type
 from plugins.resources.schema.kinds import Kind, Unfit
 
@@ -134,6 +134,10 @@ def _number(kind: Kind, modifier: int | None) -> Reader:
     return number
 
 
+_EXACT: Final = Context(prec=MAX_NUMBER_CHARS)
+"""As many digits as a number may have: the usual context rounds to 28."""
+
+
 def _limits(modifier: int) -> Callable[[str], None]:
     """The check of a numeric(precision, scale): PostgreSQL would round silently what has more digits."""
     precision = (modifier - HEADER_BYTES) >> 16
@@ -142,9 +146,9 @@ def _limits(modifier: int) -> Callable[[str], None]:
 
     def check(text: str) -> None:
         value = Decimal(text)
-        if abs(value) >= bound:
+        if value.copy_abs() >= bound:
             raise Unfit(f"must be below {bound:f} and above -{bound:f}")
-        exponent = value.normalize().as_tuple().exponent
+        exponent = _EXACT.normalize(value).as_tuple().exponent
         if isinstance(exponent, int) and value and -exponent > scale:
             raise Unfit(
                 f"must have at most {scale} digits after the point"

@@ -34,19 +34,27 @@ def with_children(resources: Sequence[Resource], findings: Findings, *, top: str
 
 
 def _references(resource: Resource, parents: Mapping[str, Resource]) -> dict[str, list[ForeignKey]]:
-    """Foreign keys by the parent that they lead to: those whose columns clients may see, the same columns once."""
-    visible = {field.column.name for field in resource.fields.values()}
+    """Foreign keys by the parent that they lead to, the same columns once.
+
+    Those whose columns clients see at both ends: a row that is found along one tells what stands in the other.
+    """
+    visible = _columns(resource)
     found: dict[tuple[str, tuple[str, ...]], ForeignKey] = {}
     for key in resource.table.foreign_keys:
         parent = parents.get(key.target)
         if parent is None or not visible.issuperset(key.columns):
             continue
-        if all(parent.table.columns[column].is_readable for column in key.target_columns):
+        if _columns(parent).issuperset(key.target_columns):
             found.setdefault((key.target, key.columns), key)
     by_parent: dict[str, list[ForeignKey]] = {}
     for (name, _), key in found.items():
         by_parent.setdefault(name, []).append(key)
     return by_parent
+
+
+def _columns(resource: Resource) -> set[str]:
+    """Those that clients see."""
+    return {field.column.name for field in resource.fields.values()}
 
 
 def _child(resource: Resource, parent: Resource, key: ForeignKey, *, is_only: bool) -> Child:

@@ -48,6 +48,23 @@ async def test_foreign_tables_that_nobody_can_read_are_left_out_with_the_views_o
         assert f"{what} is not served: its foreign-data wrapper cannot read." in api.said
 
 
+async def test_hidden_column_is_not_told_by_what_refers_to_it(serve):
+    api = await serve(
+        """
+        CREATE TABLE accounts (id int PRIMARY KEY, api_token text UNIQUE, name text UNIQUE);
+        CREATE TABLE logins (id int PRIMARY KEY, by_account text REFERENCES accounts (api_token));
+        CREATE TABLE notes (id int PRIMARY KEY, account text REFERENCES accounts (name));
+        INSERT INTO accounts VALUES (1, 's3cr3t', 'ada'); INSERT INTO logins VALUES (2, 's3cr3t');
+        """,
+        tables=["*"],
+    )
+    _, index = await api.get("")
+    [accounts] = [resource for resource in index["data"] if resource["name"] == "accounts"]
+    assert accounts["children"] == ["/api/v1/accounts/{id}/notes"]
+    status, body = await api.get("accounts/1/logins")
+    assert (status, body["error"]["code"]) == (404, "NOT_FOUND")
+
+
 async def test_what_is_left_out_is_said_with_the_way_out(serve, awkward_sql):
     api = await serve(awkward_sql, tables=["*"])
     said = "\n".join(api.said)

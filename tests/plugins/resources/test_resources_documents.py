@@ -67,3 +67,11 @@ def test_what_is_ambiguous_or_cannot_be_stored_is_refused(text: bytes, said: str
     with pytest.raises(Malformed) as caught:
         read_document(text)
     assert str(caught.value) == said
+
+
+def test_name_that_is_there_twice_among_very_many_is_found_in_one_pass() -> None:
+    """Looked for name by name, this took minutes, in which nobody else was served."""
+    names = [f"n{number}" for number in range(60_000)]
+    body = json.dumps(dict.fromkeys(names, 1))[:-1] + ', "n59999": 2}'
+    with pytest.raises(Malformed, match="has the name n59999 twice in one object"):
+        read_document(body.encode())

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import threading
 
 import asyncpg
 import pytest
 import pytest_asyncio
 
+from plugins.resources.handlers import writing
+from plugins.resources.parse.body import read_object
 from service.api import Change
 
 SHOP = """
@@ -268,6 +271,9 @@ BODIES = [
     (b'{"total": true}', JSON, *WRONG, "total", "must be a number."),
     (b'{"total": 100000000}', JSON, *WRONG, "total", "must be below 100000000 and above"),
     (b'{"total": 0.001}', JSON, *WRONG, "total", "must have at most 2 digits after the"),
+    (b'{"total": "x"}' + b" " * 2**16, JSON, *WRONG, "total", "must be a number."),  # read in a thread
+    (b" " * 2**16 + b'{"total": x}', JSON, *BROKEN, "is not JSON at line 1, column 65547"),
+    (b" " * 2**16 + b"[]", JSON, *WRONG, "body", "must be a JSON object."),
     (b'{"total": null}', JSON, *WRONG, "total", "must not be null."),
     (b'{"state": "lost"}', JSON, *WRONG, "state", "must be one of new and paid."),
     (b'{"userId": 1.5}', JSON, *WRONG, "userId", "must be an integer."),
@@ -278,6 +284,22 @@ BODIES = [
      "total); DROP TABLE orders; --", "is no field."),
     ('{"t\u043etal": 1}'.encode(), JSON, *WRONG, "t\u043etal", "is no field"),
 ]  # fmt: skip
+
+
+async def test_large_body_is_read_beside_the_event_loop_and_a_small_one_in_it(shop, monkeypatch):
+    threads: list[threading.Thread] = []
+
+    def read(body: bytes) -> object:
+        threads.append(threading.current_thread())
+        return read_object(body)
+
+    monkeypatch.setattr(writing, "read_object", read)
+    numbers = list(range(100_000))
+    status, row = await shop.send("PATCH", "orders/1", {"meta": numbers})
+    assert (status, row["meta"]) == (200, numbers)
+    status, row = await shop.send("PATCH", "orders/1", {"meta": [1]})
+    assert (status, row["meta"]) == (200, [1])
+    assert [thread is threading.current_thread() for thread in threads] == [False, True]
 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH", "PUT"])
