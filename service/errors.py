@@ -3,6 +3,8 @@
     ServiceError                     an answer to a client: status, code, message, details, headers
     ├── InvalidRequest               400 VALIDATION_ERROR        request line, query string, syntax
     ├── Unauthenticated              401 NO_TOKEN
+    │   └── InvalidToken             401 INVALID_TOKEN
+    │       └── TokenExpired         401 TOKEN_EXPIRED
     ├── Forbidden                    403 FORBIDDEN
     ├── NotFound                     404 NOT_FOUND
     ├── MethodNotAllowed             405 METHOD_NOT_ALLOWED
@@ -84,6 +86,18 @@ class Unauthenticated(ServiceError):
     """Nobody said who is asking."""
 
     status, code = 401, "NO_TOKEN"
+
+
+class InvalidToken(Unauthenticated):
+    """What was said of who is asking is not valid."""
+
+    status, code = 401, "INVALID_TOKEN"
+
+
+class TokenExpired(InvalidToken):
+    """It was valid once: a new one is needed."""
+
+    status, code = 401, "TOKEN_EXPIRED"
 
 
 class Forbidden(ServiceError):

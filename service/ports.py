@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeAlias, TypeVar, cast
@@ -17,6 +17,8 @@ from service.errors import PluginError
 from service.events import Change
 
 if TYPE_CHECKING:
+    from aiohttp.web import Request
+
     from service.parts import MountedRoute, Probe
 
 T = TypeVar("T")
@@ -323,3 +325,33 @@ class Principal:
 
 
 ANONYMOUS = Principal(subject=None)
+
+
+class Authenticator(Protocol):
+    """A scheme of authentication. A plugin may provide several; the first that recognises a request decides."""
+
+    @property
+    def scheme(self) -> str:
+        """What it is called, as in `Principal.scheme`."""
+
+    @property
+    def challenge(self) -> str:
+        """What a 401 says of it in WWW-Authenticate: `ApiKey realm="api"` (RFC 9110, section 11.6.1)."""
+
+    def recognises(self, request: Request) -> bool:
+        """True if the request has credentials of this scheme, right or wrong. Quick, and never waits."""
+
+    def authenticate(self, request: Request) -> Principal | Awaitable[Principal]:
+        """Whose they are; at once where that can be. Raises InvalidToken, or another kind of Unauthenticated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operators:
+    """Says that operators' routes may be served on the main address: who provides this refuses everyone else there."""
+
+    who: str
+    """Whom it lets through, to be told: `principals with the role admin`."""
+
+
+AUTHENTICATOR: PortKey[Authenticator] = PortKey("authenticator", many=True)
+OPERATORS: PortKey[Operators] = PortKey("operators")

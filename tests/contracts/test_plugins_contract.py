@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import plugins
-from service.testing import PluginContract
+from service.testing import PluginContract, make_token
 
 ROOT = Path(__file__).parents[2]
 BUILT_IN = sorted(module.name for module in pkgutil.iter_modules(plugins.__path__))
@@ -83,6 +83,10 @@ class WithServers(PluginContract):
         if "redis" in {self.plugin, *self.beside}:
             environ["REDIS_URL"] = request.getfixturevalue("redis_url")
         return environ
+
+    @pytest.fixture
+    def headers(self) -> Mapping[str, str]:
+        return {"Authorization": f"Bearer {make_token()}"}
 
 
 class Example(WithServers):

@@ -13,6 +13,7 @@ from typing import get_args
 import pytest
 
 from plugins import home
+from plugins.auth.tokens.keys import AlgorithmName
 from plugins.database import demo
 from plugins.logs.redaction import Redaction
 from plugins.logs.tokens import compile_format
@@ -59,6 +60,7 @@ def test_every_fragment_of_settings_is_accepted(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DATABASE_URL", "postgresql://localhost/shop")
     monkeypatch.setenv("REDIS_URL", "redis://localhost")
+    monkeypatch.setenv("JWT_SECRET", "s" * 64)
     Path("database-url").write_text("postgresql://localhost/shop\n")
     for block in blocks(PAGE, "tested: toml"):
         Path("config.toml").write_text(block)
@@ -89,6 +91,11 @@ async def test_json_log_has_the_fields_that_are_shown(
 def test_exit_codes_are_all_there(rows: Rows) -> None:
     there = re.findall(r"^    (\d+) ", exits.__doc__ or "", re.MULTILINE)
     assert [row[0] for row in rows(PAGE, "tested: exit codes")] == there
+
+
+def test_algorithms_of_tokens_are_all_there(rows: Rows) -> None:
+    told = [name for row in rows(PAGE, "tested: keys")[:2] for name in row[2].split(", ")]
+    assert told == list(get_args(AlgorithmName))
 
 
 def test_bounds_are_all_there_with_their_defaults(rows: Rows) -> None:
