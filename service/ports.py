@@ -213,6 +213,10 @@ class Transaction(Protocol):
 class Database(Protocol):
     """PostgreSQL, as plugins see it. Every method raises ServiceErrors only: SQLSTATEs are mapped behind it."""
 
+    @property
+    def is_own(self) -> bool:
+        """True where this service runs the server: what a plugin keeps there it may make unasked."""
+
     async def fetch_json(self, sql: str, *args: object) -> bytes | None:
         """The JSON text of the only column of the only row, undecoded; None if there is no row or it is NULL.
 
