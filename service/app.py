@@ -11,6 +11,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Final
 
 from aiohttp import web
@@ -24,7 +25,7 @@ from service.listening import MAIN, OPERATOR, addresses, is_local
 from service.loader import Loaded, Plugged
 from service.parts import Check, Finish, MountedRoute, Probe, Release, Route, Step, Wrap
 from service.pipeline import Observer, Plan
-from service.ports import CHANGES, CORE, SERVING, About, Ports
+from service.ports import CHANGES, CORE, OPERATORS, SERVING, About, Operators, Ports
 from service.processors import worker_count
 from service.protocol import Front
 from service.questions import Answering
@@ -128,6 +129,7 @@ def process_run(
         strict=settings.service.strict,
         workers=worker_count(settings.service.workers),
         state_dir=folder / settings.service.state_dir,
+        has_operator_listener=settings.service.operator is not None,
         is_reachable=not is_local(addresses(settings.service, folder)[MAIN]),
         clock=clock or SystemClock(),
         household=None,
@@ -172,10 +174,11 @@ async def build(loaded: Loaded, *, tasks: Tasks) -> AsyncIterator[Application]:
     async with AsyncExitStack() as stack:
         stack.push_async_callback(tasks.end)  # what plugins spawn while they close
         try:
-            await _open(stack, loaded, state, _shelf(state, announcer))
+            shelf = _shelf(state, announcer)
+            await _open(stack, loaded, state, shelf)
             announcer.listeners = tuple(_functions(loaded, "changes"))
             observers = tuple(_functions(loaded, "observers"))
-            routes = mount(loaded, excused=state.excused)
+            routes = mount(loaded, guards=_guards(shelf), excused=state.excused)
             plans = fold(loaded, routes, observers=observers, closing=state.is_closing)
             tables = {
                 listener: await _freeze(stack, plans, doors) for listener, doors in _doors(loaded.settings).items()
@@ -307,14 +310,22 @@ def _both(one: str, other: str) -> str:
     return f"plugin {one} twice calls" if one == other else f"plugins {one} and {other} both call"
 
 
-def mount(loaded: Loaded, *, excused: Iterable[str] = ()) -> list[MountedRoute]:
-    """Every plugin's routes at their places: relative paths below `{api_root}/{version}`.
+def _guards(shelf: Shelf) -> dict[str, Operators]:
+    """Who keeps others from operators' routes on the main address, by instance name."""
+    return {owner: guard for owner, guard in shelf.get(OPERATORS.name, ()) if isinstance(guard, Operators)}
+
+
+def mount(
+    loaded: Loaded, *, guards: Mapping[str, Operators] = MappingProxyType({}), excused: Iterable[str] = ()
+) -> list[MountedRoute]:
+    """Every plugin's routes at their places: relative paths below `{api_root}/{version}`. Operators' are left out where
+    they would be on the main address with none of `guards` there, when strict.
 
     Raises PluginError for what is no route or has a name that is taken, SettingsError for settings of routes that are
     not there.
     """
     service = loaded.settings.service
-    is_unguarded = service.strict and service.operator is None
+    is_unguarded = service.strict and service.operator is None and not guards
     named: dict[tuple[str, str], MountedRoute] = {}
     for name, declare in loaded.hook("routes").items():
         for route in _listed(name, "routes", declare()):
@@ -337,6 +348,9 @@ def mount(loaded: Loaded, *, excused: Iterable[str] = ()) -> list[MountedRoute]:
                 )
     loaded.settings.check_routes([*(route.name for route in named.values()), UNMATCHED], tolerated_prefixes=excused)
     loaded.settings.raise_faults()
+    if service.operator is None and any(route.door is Door.OPERATOR for route in named.values()):
+        for name, guard in guards.items():
+            loaded[name].run.say(f"Operators' routes are on the main address, where {name} lets in {guard.who}.")
     return [route for route in named.values() if not (route.door is Door.OPERATOR and is_unguarded)]
 
 

@@ -3,6 +3,8 @@
     ServiceError                     an answer to a client: status, code, message, details, headers
     ├── InvalidRequest               400 VALIDATION_ERROR        request line, query string, syntax
     ├── Unauthenticated              401 NO_TOKEN
+    │   └── InvalidToken             401 INVALID_TOKEN
+    │       └── TokenExpired         401 TOKEN_EXPIRED
     ├── Forbidden                    403 FORBIDDEN
     ├── NotFound                     404 NOT_FOUND
     ├── MethodNotAllowed             405 METHOD_NOT_ALLOWED
@@ -34,6 +36,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from http import HTTPStatus
 from typing import ClassVar
 
@@ -84,6 +87,18 @@ class Unauthenticated(ServiceError):
     """Nobody said who is asking."""
 
     status, code = 401, "NO_TOKEN"
+
+
+class InvalidToken(Unauthenticated):
+    """What was said of who is asking is not valid."""
+
+    status, code = 401, "INVALID_TOKEN"
+
+
+class TokenExpired(InvalidToken):
+    """It was valid once: a new one is needed."""
+
+    status, code = 401, "TOKEN_EXPIRED"
 
 
 class Forbidden(ServiceError):
@@ -204,8 +219,14 @@ class DependencyError(PluginError):
 
 def timestamp(now_s: float) -> str:
     """`now_s` (seconds since the epoch) as RFC 3339 in UTC with milliseconds: `2026-01-01T00:00:00.000Z`."""
-    instant = datetime.fromtimestamp(now_s, UTC)
-    return f"{instant:%Y-%m-%dT%H:%M:%S}.{instant.microsecond // 1000:03d}Z"
+    second, microseconds = divmod(round(now_s * 1_000_000), 1_000_000)
+    return f"{_second(second)}.{microseconds // 1000:03d}Z"
+
+
+@lru_cache(maxsize=1)
+def _second(instant_s: int) -> str:
+    """Made once a second: it took most of the time in which an error was written."""
+    return f"{datetime.fromtimestamp(instant_s, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def error_body(error: ServiceError, *, request_id: str, now_s: float) -> bytes:

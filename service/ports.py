@@ -6,16 +6,19 @@ find it or take every one of it. Keys are declared here so that provider and use
 
 from __future__ import annotations
 
+import hashlib
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeAlias, TypeVar, cast
 
 from service.errors import PluginError
 from service.events import Change
 
 if TYPE_CHECKING:
+    from aiohttp.web import Request
+
     from service.parts import MountedRoute, Probe
 
 T = TypeVar("T")
@@ -210,6 +213,10 @@ class Transaction(Protocol):
 class Database(Protocol):
     """PostgreSQL, as plugins see it. Every method raises ServiceErrors only: SQLSTATEs are mapped behind it."""
 
+    @property
+    def is_own(self) -> bool:
+        """True where this service runs the server: what a plugin keeps there it may make unasked."""
+
     async def fetch_json(self, sql: str, *args: object) -> bytes | None:
         """The JSON text of the only column of the only row, undecoded; None if there is no row or it is NULL.
 
@@ -240,6 +247,73 @@ class Database(Protocol):
 DATABASE: PortKey[Database] = PortKey("database")
 
 
+# --- redis
+
+Reply: TypeAlias = "int | bytes | Sequence[Reply] | None"
+"""What a script may return."""
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """Lua that Redis runs as one step: `KEYS[1]` is the first of its keys, `ARGV[1]` the first of its arguments.
+
+    It reaches no key but those in KEYS. In a cluster all of them have one slot: `{42}:hits`, `{42}:blocked`.
+    """
+
+    source: str
+    digest: str = field(init=False)
+    """What Redis calls it once it has seen it."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "digest", hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest())
+
+
+class Redis(Protocol):
+    """Redis, as plugins see it. Keys and channels are this service's own: the plugin that provides it prefixes them.
+
+    Every method raises ServiceErrors only. While Redis is away that is Unavailable, and at once; no command waits for
+    longer than its timeout, and none is tried twice. One that raised may have been done all the same.
+    """
+
+    async def get(self, key: str) -> bytes | None:
+        """The value, or None where there is none."""
+
+    async def get_many(self, keys: Sequence[str]) -> Sequence[bytes | None]:
+        """The value of each key, in one round trip; in a cluster in one for each slot, and not of one moment."""
+
+    async def set(self, key: str, value: bytes, *, ttl_s: float) -> None:
+        """Keep `value` for so many seconds, to the millisecond. Nothing is kept for ever."""
+
+    async def delete(self, *keys: str) -> None:
+        """Remove those that are there."""
+
+    async def script(self, script: Script, *, keys: Sequence[str], args: Sequence[str | bytes | int] = ()) -> Reply:
+        """Run it. It is sent in whole only where Redis does not know it yet, or any more."""
+
+    async def publish(self, channel: str, message: bytes) -> None:
+        """Tell all who listen now, on every server. That it returns does not mean that anyone has heard it."""
+
+    def subscribe(
+        self,
+        channel: str,
+        receive: Callable[[bytes], None],
+        *,
+        begun: Callable[[], None],
+        lost: Callable[[], None],
+    ) -> AbstractAsyncContextManager[None]:
+        """Call `receive(message)` for every message on `channel`, in order, over one connection for all who listen,
+        which comes back by itself.
+
+        `begun()` is called whenever it begins to hear, the first time too: all that was published before may have been
+        missed, so read anew what the messages are about. `lost()` is called when it has ceased to hear: until it has
+        begun again, what is known may be out of date. The block is entered also while Redis is away, and then hears
+        later. The functions are quick and do not wait.
+        """
+
+
+REDIS: PortKey[Redis] = PortKey("redis")
+
+
 # --- who asks
 
 
@@ -255,3 +329,33 @@ class Principal:
 
 
 ANONYMOUS = Principal(subject=None)
+
+
+class Authenticator(Protocol):
+    """A scheme of authentication. A plugin may provide several; the first that recognises a request decides."""
+
+    @property
+    def scheme(self) -> str:
+        """What it is called, as in `Principal.scheme`."""
+
+    @property
+    def challenge(self) -> str:
+        """What a 401 says of it in WWW-Authenticate: `ApiKey realm="api"` (RFC 9110, section 11.6.1)."""
+
+    def recognises(self, request: Request) -> bool:
+        """True if the request has credentials of this scheme, right or wrong. Quick, and never waits."""
+
+    def authenticate(self, request: Request) -> Principal | Awaitable[Principal]:
+        """Whose they are; at once where that can be. Raises InvalidToken, or another kind of Unauthenticated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operators:
+    """Says that operators' routes may be served on the main address: who provides this refuses everyone else there."""
+
+    who: str
+    """Whom it lets through, to be told: `principals with the role admin`."""
+
+
+AUTHENTICATOR: PortKey[Authenticator] = PortKey("authenticator", many=True)
+OPERATORS: PortKey[Operators] = PortKey("operators")

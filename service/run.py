@@ -108,6 +108,8 @@ class Run:
     spawn: Spawn
     is_reachable: bool = False
     """True where other machines may connect: `[service]` listens on more than loopback or a unix socket."""
+    has_operator_listener: bool = False
+    """True where operators' routes have a listener of their own, which nobody else reaches (`[service] operator`)."""
     name: str = ""
     """The instance name of the plugin that has this Run: the name of its table."""
     fault: TellFault = _no_fault

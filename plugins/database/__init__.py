@@ -141,6 +141,7 @@ class Plugin:
                 first=first,
                 alarm=self._alarm,
                 say=self._run.say,
+                is_own=not self._settings.url,
             ) as database:
                 ports.provide(DATABASE, database)
                 yield

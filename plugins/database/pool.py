@@ -64,7 +64,9 @@ class Postgres:
         count_s: float,
         alarm: Alarm,
         say: Callable[[str], None],
+        is_own: bool,
     ) -> None:
+        self.is_own = is_own
         self._lender = lender
         self._connector = connector
         self._constraints = constraints
@@ -321,6 +323,7 @@ async def open_database(
     first: asyncpg.Connection,
     alarm: Alarm,
     say: Callable[[str], None],
+    is_own: bool = False,
 ) -> AsyncIterator[Postgres]:
     """The port over a pool, closed with the block. `first` is a connection to read the catalogue with.
 
@@ -356,6 +359,7 @@ async def open_database(
             count_s=count_s,
             alarm=alarm,
             say=say,
+            is_own=is_own,
         )
     finally:
         logging.getLogger("asyncpg.pool").removeFilter(_said_already)

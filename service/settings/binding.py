@@ -16,7 +16,7 @@ from service.secrets import MASK
 from service.settings.annotations import inside, is_secret, mentions_secret
 from service.settings.checking import Error, validate
 from service.settings.fixing import line_for, line_renamed, removal_for, secret_reference
-from service.settings.merging import Node
+from service.settings.merging import Node, is_reference
 from service.settings.references import Resolver, Source
 from service.settings.remedies import Subject, remedy, renaming
 from service.settings.reporting import Fault, Report
@@ -94,7 +94,9 @@ class Binding(Generic[M]):
         if write is None:
             return Fault(written.place, message, removal_for(source.place), "remove")
         in_file = source.place.document is not None and (source.reference is None or source.reference[0] != "env")
-        if in_file and mentions_secret(annotation):
+        if is_reference(write):
+            write = write if in_file else "..."  # a variable holds the value itself
+        elif in_file and mentions_secret(annotation):
             write = secret_reference(resolver.named(pair))
         return Fault(written.place, message, line_for(source, write))
 

@@ -160,8 +160,8 @@ class ServiceSettings(PluginSettings):
     """Certificate and key, where clients speak TLS to the service itself."""
 
     operator: Operator | None = None
-    """Where operators' routes (metrics, administration) are served; without it on the main address while `strict` is
-    off, and else not at all."""
+    """Where operators' routes (metrics, administration) are served; without it on the main address where a plugin
+    guards them there or `strict` is off, and else not at all."""
 
     workers: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = 1
     """Processes that serve, 1 to 1024; "auto" is one for each processor that this service may use."""

@@ -77,6 +77,12 @@ class PluginContract:
         """The variables that `settings` and `beside` refer to; define it anew to start what they name."""
         return {}
 
+    @pytest.fixture
+    def headers(self) -> Mapping[str, str]:
+        """What every request of the contract carries; define it anew where routes are for those who say who they are:
+        `{"Authorization": f"Bearer {make_token()}"}`."""
+        return {}
+
     @pytest_asyncio.fixture
     async def service(self, make_service: MakeService, environ: Mapping[str, str]) -> Service:
         """The service that `client` asks: the plugin as the contract has it."""
@@ -177,21 +183,21 @@ class PluginContract:
 
     @pytest.mark.asyncio
     async def test_no_hook_is_called_while_requests_are_served(
-        self, write_config: WriteConfig, environ: Mapping[str, str]
+        self, write_config: WriteConfig, environ: Mapping[str, str], headers: Mapping[str, str]
     ) -> None:
         """Hooks declare, once, at start: every route is asked, and pluggy never is."""
         async with self._serving(write_config(self._tables()), environ) as service:
             with unhooked(service) as called:
-                await ask_every_route(service)
+                await ask_every_route(service, headers)
             assert called == []
 
     @pytest.mark.asyncio
     async def test_questions_are_answered_with_plain_data(
-        self, write_config: WriteConfig, environ: Mapping[str, str]
+        self, write_config: WriteConfig, environ: Mapping[str, str], headers: Mapping[str, str]
     ) -> None:
         """What it answers while it serves (`SERVING.answer`) can be told to a command: JSON of a bounded size."""
         async with self._serving(write_config(self._tables()), environ) as service:
-            await ask_every_route(service)  # so that there is something to tell of
+            await ask_every_route(service, headers)  # so that there is something to tell of
             answering = service.application.state.answering
             answers = [told(answering, Ask(0, question)) for question in answering]
             assert [each.problem for each in answers if each.answer is None] == []
@@ -209,13 +215,15 @@ class PluginContract:
         assert made[self.plugin]
 
     @pytest.mark.asyncio
-    async def test_what_it_opens_is_closed(self, write_config: WriteConfig, environ: Mapping[str, str]) -> None:
+    async def test_what_it_opens_is_closed(
+        self, write_config: WriteConfig, environ: Mapping[str, str], headers: Mapping[str, str]
+    ) -> None:
         """Files, sockets, tasks, threads, processes; and handlers of logs and signals are as they were."""
         config = write_config(self._tables())
 
         async def live() -> None:
             async with self._serving(config, environ) as service:
-                await ask_every_route(service)
+                await ask_every_route(service, headers)
 
         await live()  # what is kept for everyone, once, is no leak: the second time shows those
         async with leaving() as left:

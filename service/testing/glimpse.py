@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from aiohttp import ClientTimeout
 
@@ -27,23 +27,23 @@ class Neighbour:
             return Answer.json({})
 
 
-async def ask(service: Service, method: str, path: str) -> list[str]:
+async def ask(service: Service, method: str, path: str, headers: Mapping[str, str]) -> list[str]:
     """Status and names of headers, with something in the path's placeholders; nothing where the answer takes long."""
     filled = "/".join("1" if segment.startswith("{") else segment for segment in path.split("/"))
     try:
-        async with service.client.request(method, filled, timeout=PATIENCE) as response:
+        async with service.client.request(method, filled, headers=headers, timeout=PATIENCE) as response:
             return [str(response.status), *sorted({name.lower() for name in response.headers})]
     except TimeoutError:
         return []
 
 
-async def ask_every_route(service: Service) -> dict[str, list[str]]:
+async def ask_every_route(service: Service, headers: Mapping[str, str]) -> dict[str, list[str]]:
     """Each route with the methods that it has and those that it may have, and a path that nobody has."""
     asked = {}
     for route in service.application.state.routes:
         for method in (route.method, "OPTIONS", "DELETE"):
-            asked[f"{method} {route.path}"] = await ask(service, method, route.path)
-    asked["GET nothing"] = await ask(service, "GET", "/no/such/path")
+            asked[f"{method} {route.path}"] = await ask(service, method, route.path, headers)
+    asked["GET nothing"] = await ask(service, "GET", "/no/such/path", headers)
     return asked
 
 
@@ -53,5 +53,5 @@ async def glimpse(service: Service) -> dict[str, object]:
     return {
         "routes": [[route.method, route.path, route.name, route.plugin] for route in state.routes],
         "probes": [probe.name for probe in state.probes],
-        "answers": await ask_every_route(service),
+        "answers": await ask_every_route(service, {}),
     }

@@ -1,4 +1,4 @@
-"""A real Redis for tests: a private server on a unix socket, empty whenever a test gets it.
+"""A real Redis for tests: a private server on a unix socket or a port, empty whenever a test gets it.
 
     server = RedisServer()                             # starts; ends with this process, whatever ends that
     server.stop(); server.start()                      # what faults look like: also kill(), freeze(), thaw()
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import random
 import shutil
 import signal
 import socket
@@ -22,7 +23,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from functools import cache
 from pathlib import Path
 
@@ -33,6 +35,12 @@ PATIENCE_S = 10.0
 
 FORGETFUL = {"save": "", "appendonly": "no", "port": "0"}
 """Nothing is kept on disk, and no port is taken."""
+
+PORTS = range(11_000, 21_000)
+"""Below those that systems give to clients (chosen)."""
+
+TO_THE_BUS = 10_000
+"""The second port of a server in a cluster is so much higher."""
 
 WATCHDOG = """
 import os, shutil, signal, sys
@@ -48,17 +56,29 @@ shutil.rmtree(sys.argv[1], ignore_errors=True)
 class RedisServer:
     """A Redis of its own, running from construction to `close()`; everything is synchronous.
 
-    `settings` are Redis's (`{"appendonly": "yes"}` keeps the data from `stop()` to `start()`). Raises RuntimeError if
-    it cannot be started.
+    `settings` are Redis's (`{"appendonly": "yes"}` keeps the data from `stop()` to `start()`). `has_port` says that it
+    listens on a free port of 127.0.0.1 too. `sentinel` makes a Sentinel of it, by the lines of its configuration:
+    `["monitor mymaster 127.0.0.1 20001 1"]`. Raises RuntimeError if it cannot be started.
     """
 
-    def __init__(self, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, settings: Mapping[str, str] | None = None, *, has_port: bool = False, sentinel: Sequence[str] = ()
+    ) -> None:
         program = _program()
         self._folder = Path(tempfile.mkdtemp(prefix="pegboard-"))
         self.socket = str(self._folder / "redis.sock")
         """The path of the socket."""
-        named = {**FORGETFUL, "unixsocket": self.socket, "dir": str(self._folder), **(settings or {})}
-        self._command = [str(program), *[word for name, value in named.items() for word in (f"--{name}", value)]]
+        self.port = _free_port() if has_port else 0
+        """On 127.0.0.1; 0 where it has none."""
+        named = {**FORGETFUL, "unixsocket": self.socket, "dir": str(self._folder)}
+        named |= {"port": str(self.port), "bind": "127.0.0.1"} if has_port else {}
+        options = [word for name, value in named.items() for word in (f"--{name}", value)]
+        options += [word for name, value in (settings or {}).items() for word in (f"--{name}", *value.split())]
+        self._command = [str(program), *options]
+        if sentinel:
+            file = self._folder / "sentinel.conf"  # which a Sentinel writes to
+            file.write_text("".join(f"sentinel {line}\n" for line in sentinel))
+            self._command = [str(program), str(file), "--sentinel", *options]
         self._server: subprocess.Popen[bytes] | None = None
         self._watchdog = subprocess.Popen(  # noqa: S603  # our own
             [sys.executable, "-I", "-S", "-c", WATCHDOG, self._folder],
@@ -80,8 +100,8 @@ class RedisServer:
 
     @property
     def url(self) -> str:
-        """Where to connect: `unix:///...?db=0`."""
-        return f"unix://{self.socket}?db=0"
+        """Where to connect: `unix:///...?db=0`, or `redis://127.0.0.1:port/0` where it has a port."""
+        return f"redis://127.0.0.1:{self.port}/0" if self.port else f"unix://{self.socket}?db=0"
 
     @property
     def pid(self) -> int:
@@ -162,6 +182,24 @@ class RedisServer:
             sock.sendall(f"{command}\r\n".encode())
             with sock.makefile("rb") as stream:
                 return stream.readline().decode().strip()
+
+
+def _free_port() -> int:
+    """One that nobody has just now."""
+    while True:
+        port = random.choice(PORTS)  # noqa: S311  # so that those who choose at the same time choose different ones
+        if _is_free(port) and _is_free(port + TO_THE_BUS):
+            return port
+
+
+def _is_free(port: int) -> bool:
+    with closing(socket.socket()) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 @cache

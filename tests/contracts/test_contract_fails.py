@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -233,9 +234,10 @@ async def test_clause_fails_for_a_plugin_that_breaks_it(
     if "readme" in facts:
         facts = {"readme": readme}
     contract = type("TestBroken", (PluginContract,), {"plugin": "broken", **facts})()
-    arguments = (write_config, {}, *([tmp_path] if clause == OFF else []))
+    given = {"write_config": write_config, "environ": {}, "headers": {}, "tmp_path": tmp_path}
+    arguments = {name: given[name] for name in inspect.signature(getattr(contract, clause)).parameters}
     with pytest.raises((AssertionError, pytest.fail.Exception), match=said):
-        await getattr(contract, clause)(*arguments)
+        await getattr(contract, clause)(**arguments)
 
 
 def test_every_clause_is_shown_to_fail() -> None:

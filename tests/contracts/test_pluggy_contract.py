@@ -18,6 +18,7 @@ import plugins as own_plugins
 from service.api import Answer, Change, Check, Exchange, Finish, MountedRoute, Release, Route, Slot, Wrap, hookimpl
 from service.hooks import PROJECT, Hooks
 from service.specs import SPECS
+from service.testing.tokens import make_token
 from service.testing.unhooked import unhooked
 
 TESTS = Path(__file__).parents[1]
@@ -65,7 +66,7 @@ class Everything:
 
 @pytest.mark.filterwarnings("default")
 async def test_pluggy_is_not_called_while_requests_are_served(
-    make_service: Any, make_database: Callable[[str], str]
+    make_service: Any, make_database: Callable[[str], str], redis_url: str
 ) -> None:
     tables: dict[str, Any] = {"everything": {"enabled": True}}
     for name in BUILT_IN:
@@ -76,19 +77,20 @@ async def test_pluggy_is_not_called_while_requests_are_served(
         plugins=[Everything],
         settings={"plugins": tables},
         environ={
-            "DATABASE_URL": make_database("CREATE TABLE things (id int PRIMARY KEY); INSERT INTO things VALUES (1)")
+            "DATABASE_URL": make_database("CREATE TABLE things (id int PRIMARY KEY); INSERT INTO things VALUES (1)"),
+            "REDIS_URL": redis_url,
         },
     )
-    asked = {}
+    asked, headers = {}, {"Authorization": f"Bearer {make_token()}"}
     with unhooked(service) as called:
         for route in service.application.state.routes:
             path = route.path.replace("{id}", "1")
             for method in (route.method, "OPTIONS", "DELETE"):
-                response = await service.client.request(method, path)
+                response = await service.client.request(method, path, headers=headers)
                 await response.read()
                 asked[method, path] = response.status
         for path in ("/nowhere", "/api/v1/things/404", "/api/v1/things?nonsense=1"):
-            asked["GET", path] = (await service.client.get(path)).status
+            asked["GET", path] = (await service.client.get(path, headers=headers)).status
     assert asked["GET", "/api/v1/things"] == 200
     assert asked["GET", "/api/v1/things/1"] == 200
     assert asked["GET", "/health"] in (200, 503)

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import plugins
-from service.testing import PluginContract
+from service.testing import PluginContract, make_token
 
 ROOT = Path(__file__).parents[2]
 BUILT_IN = sorted(module.name for module in pkgutil.iter_modules(plugins.__path__))
@@ -76,10 +76,17 @@ class WithServers(PluginContract):
 
     @pytest.fixture
     def environ(self, request: pytest.FixtureRequest) -> Mapping[str, str]:
-        if "database" not in {self.plugin, *self.beside}:
-            return {}
-        make_database: Callable[[str], str] = request.getfixturevalue("make_database")
-        return {"DATABASE_URL": make_database(TABLES)}
+        environ = {}
+        if "database" in {self.plugin, *self.beside}:
+            make_database: Callable[[str], str] = request.getfixturevalue("make_database")
+            environ["DATABASE_URL"] = make_database(TABLES)
+        if "redis" in {self.plugin, *self.beside}:
+            environ["REDIS_URL"] = request.getfixturevalue("redis_url")
+        return environ
+
+    @pytest.fixture
+    def headers(self) -> Mapping[str, str]:
+        return {"Authorization": f"Bearer {make_token()}"}
 
 
 class Example(WithServers):

@@ -12,7 +12,8 @@ import asyncpg
 from yarl import URL
 
 from plugins.database.demo import make_demo
-from service.testing.service import MakeService, Service
+from service.testing.service import MakeService, Service, merged
+from service.testing.tokens import TOKEN_SECRET, make_token
 
 PAGE = "clients.md"
 
@@ -97,6 +98,19 @@ async def test_writes_to_the_demo_are_answered_as_shown(
     for block in blocks(PAGE, "tested: writing"):
         for arguments, printed in exchanges(block):
             await assert_answers(service, arguments, printed, OWN_WORDS | {"createdAt", "updatedAt"})
+
+
+async def test_requests_with_and_without_a_token_are_answered_as_shown(
+    make_service: MakeService, shipped: dict[str, Any], demo_url: str, blocks: Callable[[str, str], list[str]]
+) -> None:
+    settings = merged(shipped, {"env": {"development": {"plugins": {"auth": {"default": "required"}}}}})
+    service = await make_service(settings=settings, environ={"DATABASE_URL": demo_url, "JWT_SECRET": TOKEN_SECRET})
+    tokens = {"$TOKEN": make_token(), "$EXPIRED": make_token(expires_s=-1)}
+    for block in blocks(PAGE, "tested: auth"):
+        for arguments, printed in exchanges(block):
+            for name, token in tokens.items():
+                arguments = [argument.replace(name, token) for argument in arguments]
+            await assert_answers(service, arguments, printed)
 
 
 async def test_escaped_keys_and_lists_are_answered_as_shown(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from service.api import Answer, Route, hookimpl
 from service.errors import SettingsError
 from service.testing.service import MakeService
+from service.testing.tokens import TOKEN_SECRET, make_token
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 CONFIG: dict[str, Any] = {"service": {"plugin_dirs": [str(EXAMPLES)]}}
@@ -73,3 +75,24 @@ async def test_zones_are_a_resource_in_the_form_of_tables(make_service: MakeServ
     wrong = await service.client.get("/api/v1/zones?page=0&colour=red")
     assert wrong.status == 400
     assert [detail["field"] for detail in (await wrong.json())["error"]["details"]] == ["page", "colour"]
+
+
+async def test_basic_lets_people_in_by_password_beside_tokens(make_service: MakeService) -> None:
+    people = {"grace": {"password": "pässword", "roles": ["reader"]}}
+    settings = CONFIG | {"plugins": {"auth": {"secret": TOKEN_SECRET}, "basic": {"people": people}}}
+    service = await make_service(["auth", "basic", Hello], settings)
+
+    async def asked(credentials: str | None) -> tuple[int, str | None]:
+        headers = {} if credentials is None else {"Authorization": credentials}
+        response = await service.client.get("/api/v1/hello", headers=headers)
+        return response.status, response.headers.get("WWW-Authenticate")
+
+    def basic(name: str, password: str) -> str:
+        return f"bAsic {base64.b64encode(f'{name}:{password}'.encode()).decode()}"
+
+    basic_only = 'Basic realm="api", charset="UTF-8"'
+    assert await asked(basic("grace", "pässword")) == (200, None)
+    assert await asked(f"Bearer {make_token()}") == (200, None)
+    for wrong in (basic("grace", ""), basic("grace", "x"), basic("nobody", ""), "Basic é", "Basic /w=="):
+        assert await asked(wrong) == (401, basic_only), wrong
+    assert await asked(None) == (401, f'Bearer realm="api", {basic_only}')

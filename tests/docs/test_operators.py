@@ -13,9 +13,11 @@ from typing import get_args
 import pytest
 
 from plugins import home
+from plugins.auth.tokens.keys import AlgorithmName
 from plugins.database import demo
 from plugins.logs.redaction import Redaction
 from plugins.logs.tokens import compile_format
+from plugins.redis.urls import SCHEMES, Kind, target_of
 from service import cli
 from service.cli import exits
 from service.cli.group import pegboard
@@ -23,6 +25,7 @@ from service.cli.machine import Level
 from service.errors import EX_CONFIG
 from service.settings import Limits, Timeouts
 from service.testing.postgres import PostgresServer
+from service.testing.redis import RedisServer
 from service.testing.service import MakeService
 
 PAGE = "operators.md"
@@ -56,6 +59,8 @@ def test_every_fragment_of_settings_is_accepted(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DATABASE_URL", "postgresql://localhost/shop")
+    monkeypatch.setenv("REDIS_URL", "redis://localhost")
+    monkeypatch.setenv("JWT_SECRET", "s" * 64)
     Path("database-url").write_text("postgresql://localhost/shop\n")
     for block in blocks(PAGE, "tested: toml"):
         Path("config.toml").write_text(block)
@@ -86,6 +91,11 @@ async def test_json_log_has_the_fields_that_are_shown(
 def test_exit_codes_are_all_there(rows: Rows) -> None:
     there = re.findall(r"^    (\d+) ", exits.__doc__ or "", re.MULTILINE)
     assert [row[0] for row in rows(PAGE, "tested: exit codes")] == there
+
+
+def test_algorithms_of_tokens_are_all_there(rows: Rows) -> None:
+    told = [name for row in rows(PAGE, "tested: keys")[:2] for name in row[2].split(", ")]
+    assert told == list(get_args(AlgorithmName))
 
 
 def test_bounds_are_all_there_with_their_defaults(rows: Rows) -> None:
@@ -121,7 +131,7 @@ def test_doors_of_the_home_page_are_those_of_its_settings(rows: Rows) -> None:
 
 
 def test_messages_of_a_failed_start_are_those_of_the_table(
-    start_fails: Starts, rows: Rows, postgres: PostgresServer
+    start_fails: Starts, rows: Rows, postgres: PostgresServer, redis_server: RedisServer
 ) -> None:
     url = postgres.url()
     taken = socket.create_server(("127.0.0.1", 0))
@@ -143,6 +153,7 @@ def test_messages_of_a_failed_start_are_those_of_the_table(
             ),
             start_fails(WITH_DATABASE, environ={"DATABASE_URL": missing}),
             start_fails(WITH_DATABASE + resources, environ={"DATABASE_URL": url}),
+            start_fails(f'[plugins.redis]\nenabled = true\nurl = "unix://nobody:x@{redis_server.socket}"\n'),
         ]
     told = [row[0] for row in rows(PAGE, "tested: start errors")]
     matching: dict[str, list[str]] = {message: [] for message in told}
@@ -176,6 +187,12 @@ def test_advice_is_printed_as_the_guide_shows(
     printed = [re.sub(r"[\d.,]+", "N", line) for line in capsys.readouterr().out.splitlines()]
     shown = [line for line in blocks(PAGE, "tested: advice")[0].splitlines()[1:] if "Seen by" not in line]
     assert [line for line in shown if re.sub(r"[\d.,]+", "N", line) not in printed] == []
+
+
+def test_urls_of_redis_are_understood(rows: Rows) -> None:
+    urls = [row[0].replace("...", "/run/redis.sock") for row in rows(PAGE, "tested: redis urls")]
+    assert {target_of(url).kind for url in urls} == set(Kind)
+    assert {url.partition("://")[0] for url in urls} | {"rediss+sentinel", "rediss+cluster"} == set(SCHEMES)
 
 
 def test_messages_of_a_running_service_are_in_its_code(rows: Rows) -> None:

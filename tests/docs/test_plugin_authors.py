@@ -211,7 +211,7 @@ def test_tests_of_the_guide_pass_over_its_plugins(tmp_path: Path, stage: Callabl
     (tmp_path / "config.toml").touch()
     ran = run(tmp_path, "-W", "error", "-m", "pytest", "-p", "no:cacheprovider")
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "19 passed" in ran.stdout
+    assert "22 passed" in ran.stdout
 
 
 def test_configuration_of_the_guide_is_accepted(tmp_path: Path, stage: Callable[[str], None]) -> None:

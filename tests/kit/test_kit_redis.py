@@ -102,6 +102,43 @@ def test_server_told_to_keep_its_data_has_them_after_a_stop() -> None:
         assert say(server, "DBSIZE") == ":1"
 
 
+def test_server_with_a_port_is_reached_by_it_and_by_its_socket() -> None:
+    with RedisServer(has_port=True) as server:
+        assert server.url == f"redis://127.0.0.1:{server.port}/0"
+        with socket.create_connection(("127.0.0.1", server.port), timeout=WITHIN_S) as sock:
+            sock.sendall(b"PING\r\n")
+            assert sock.recv(100) == b"+PONG\r\n"
+        assert say(server, "PING") == "+PONG"
+
+
+def test_servers_have_a_port_each_and_none_unless_asked_for() -> None:
+    with RedisServer() as without, RedisServer(has_port=True) as one, RedisServer(has_port=True) as other:
+        assert without.port == 0
+        assert 0 < one.port != other.port > 0
+
+
+def test_setting_may_have_several_words() -> None:
+    with (
+        RedisServer(has_port=True) as master,
+        RedisServer({"replicaof": f"127.0.0.1 {master.port}"}) as replica,
+        socket.socket(socket.AF_UNIX) as sock,
+    ):
+        sock.settimeout(WITHIN_S)
+        sock.connect(replica.socket)
+        sock.sendall(b"ROLE\r\n")
+        assert sock.recv(1000).splitlines()[2] == b"slave"
+
+
+def test_sentinel_knows_the_master_that_it_watches() -> None:
+    with RedisServer(has_port=True) as master:
+        lines = [f"monitor mymaster 127.0.0.1 {master.port} 1"]
+        with RedisServer(has_port=True, sentinel=lines) as sentinel, socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(WITHIN_S)
+            sock.connect(sentinel.socket)
+            sock.sendall(b"SENTINEL GET-MASTER-ADDR-BY-NAME mymaster\r\n")
+            assert sock.recv(1000).splitlines()[4] == str(master.port).encode()
+
+
 def test_frozen_server_answers_once_it_is_thawed(server: RedisServer) -> None:
     server.freeze()
     with socket.socket(socket.AF_UNIX) as sock:

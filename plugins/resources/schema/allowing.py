@@ -93,7 +93,7 @@ def exposure(resources: Iterable[Resource], plugin: str) -> str | None:
     what = "; ".join(_sentence(actions, found) for actions, found in by_actions.items())
     (first, *_), *_ = by_actions.values()
     return (
-        f"Whoever reaches this service can {what}: nothing asks who they are; write writes = false under "
+        f"Whoever this service answers can {what}: no rule says who may; write writes = false under "
         f'[plugins.{plugin}.table.{toml_key(first.name)}], and so for each, or host = "127.0.0.1" under [service].'
     )
 

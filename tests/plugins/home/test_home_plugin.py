@@ -289,7 +289,7 @@ async def demo_strict(make_service: MakeService, shipped: dict[str, Any], demo_u
                     yield Route("GET", path, lambda request: Answer.json({}), name=f"spare.{name}")
 
     shipped["env"]["development"]["service"]["strict"] = True
-    return await make_service([Spare], settings=shipped, environ={"DATABASE_URL": demo_url})
+    return await make_service([Spare], settings=shipped, environ={"DATABASE_URL": demo_url, "JWT_SECRET": "s" * 64})
 
 
 async def test_page_for_operators_is_behind_their_door_and_tells_all(make_service: MakeService) -> None:

@@ -484,8 +484,8 @@ async def test_nobody_is_asked_who_they_are_and_the_start_says_so(make_service, 
     service = await make_service(["database", "resources"], settings)
     (sentence,) = [each for each in service.said if each.startswith("Whoever")]
     assert sentence == (
-        "Whoever reaches this service can create rows of notes; create and delete rows of tags; create, update and "
-        "delete rows of users: nothing asks who they are; write writes = false under [plugins.resources.table.notes], "
+        "Whoever this service answers can create rows of notes; create and delete rows of tags; create, update and "
+        "delete rows of users: no rule says who may; write writes = false under [plugins.resources.table.notes], "
         'and so for each, or host = "127.0.0.1" under [service].'
     )
     settings["plugins"]["resources"] = {"tables": ["*"]}

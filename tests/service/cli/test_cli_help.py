@@ -29,7 +29,7 @@ def examples(text: str) -> list[str]:
 def test_help_has_examples_that_run(cli: Any, make_database: Callable[[str], str], command: str) -> None:
     shown = cli.call(*command.split(), "--help")
     assert shown.code == 0, shown.err
-    cli.environ |= {"DATABASE_URL": make_database(TABLES), "PORT": "0"}
+    cli.environ |= {"DATABASE_URL": make_database(TABLES), "PORT": "0", "JWT_SECRET": "s" * 64}
     for example in examples(shown.out):
         assert example.startswith(f"pegboard {command}".strip())
         if "init" not in example and not (cli.folder / "config.toml").exists():

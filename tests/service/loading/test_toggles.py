@@ -29,9 +29,9 @@ def minimal(name: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def outside(make_database: Callable[[str], str]) -> Mapping[str, str]:
+def outside(make_database: Callable[[str], str], redis_url: str) -> Mapping[str, str]:
     """The servers that plugins need, by the variables that name them."""
-    return {"DATABASE_URL": make_database("CREATE TABLE things (id int PRIMARY KEY)")}
+    return {"DATABASE_URL": make_database("CREATE TABLE things (id int PRIMARY KEY)"), "REDIS_URL": redis_url}
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def with_all(house: Any) -> Any:
     """All of them loaded, none opened: for what they require."""
     settings = house.settings(
         tomli_w.dumps({"plugins": {name: minimal(name) for name in BUILT_IN}}),
-        environ={"DATABASE_URL": "postgresql://nobody@localhost/nothing"},
+        environ={"DATABASE_URL": "postgresql://nobody@localhost/nothing", "REDIS_URL": "redis://localhost"},
     )
     return house.loaded(settings)
 

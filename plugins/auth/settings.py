@@ -1,0 +1,101 @@
+"""[plugins.auth] and `auth = ...` for routes: what an operator can say about who may ask."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+from yarl import URL
+
+from plugins.auth.tokens.keys import AlgorithmName
+from service.api import Duration, PluginSettings, Secret
+
+Need = Literal["required", "optional", "none"]
+
+LONGEST_LEEWAY = Duration("5m")
+"""More would let tokens live on that have long expired (chosen; RFC 7519 speaks of a few minutes)."""
+
+Text = Annotated[str, Field(min_length=1)]
+
+
+def _short(leeway: Duration) -> Duration:
+    if leeway > LONGEST_LEEWAY:
+        raise ValueError(f"is for clocks that differ, and {LONGEST_LEEWAY} at most")
+    return leeway
+
+
+def _positive(expires: Duration) -> Duration:
+    if expires.seconds < 1:
+        raise ValueError("leaves a token no time at all")
+    return expires
+
+
+def _url(text: str) -> str:
+    try:
+        url = URL(text)
+        is_url = url.scheme in ("https", "http") and bool(url.host)
+    except ValueError:
+        is_url = False
+    if not is_url:
+        raise ValueError('must be a URL like "https://issuer.example/.well-known/jwks.json"')
+    if url.user is not None or url.password is not None or url.fragment:
+        raise ValueError("has a user, password or fragment, which is not sent")
+    return text
+
+
+class RouteSettings(PluginSettings):
+    need: Need | None = None
+    """Who may ask this route: "required" is whoever says who they are, "optional" anyone, "none" anyone, without a
+    token being looked at. `default` unless set; for operators' routes see `operator_roles`."""
+
+
+class Settings(PluginSettings):
+    default: Need = "required"
+    """Who may ask routes that say nothing of it: "required" is whoever says who they are, "optional" anyone, but no
+    token that is wrong, "none" anyone, without a token being looked at."""
+
+    secret: Secret | None = None
+    """For HS256, HS384 and HS512: whoever has it makes tokens. At least 32, 48 or 64 bytes. Where neither it nor `keys`
+    nor `jwks` is set and `strict` is off, one is made and kept in `state_dir`."""
+
+    old_secrets: tuple[Secret, ...] = ()
+    """Secrets whose tokens are still accepted, while `secret` makes the new ones."""
+
+    keys: tuple[Secret, ...] = ()
+    """Keys of whoever makes tokens, for the other algorithms: each in PEM form or a JWK, as `{ file = "issuer.pem" }`.
+    Public ones are enough; with a private one `pegboard token` can sign."""
+
+    jwks: Annotated[
+        str | None, AfterValidator(_url), Field(examples=["https://issuer.example/.well-known/jwks.json"])
+    ] = None
+    """Where an issuer publishes its public keys. Fetched at start and every 10 minutes, and when a token names one that
+    is unknown, at most every 30 s; https, unless it is on this machine or `strict` is off."""
+
+    algorithms: Annotated[tuple[AlgorithmName, ...], Field(min_length=1)] = ("HS256",)
+    """What tokens may be signed with. Each key is bound to one family: by its own `alg`, else to the first of these
+    that it can do; the first is what `pegboard token` signs with."""
+
+    issuer: Annotated[Text | None, Field(examples=["https://issuer.example"])] = None
+    """What `iss` of a token must be, letter by letter; anything unless set."""
+
+    audience: Annotated[Text | None, Field(examples=["api"])] = None
+    """What `aud` of a token must be, or have in its list. Unless set, only tokens without `aud` are accepted."""
+
+    typ: Annotated[Text | None, Field(examples=["at+jwt"])] = None
+    """What `typ` in the header of a token must be, without regard to case; nothing, JWT or at+jwt unless set."""
+
+    leeway: Annotated[Duration, AfterValidator(_short)] = Duration("0s")
+    """How far the clocks of issuer and service may differ, at most 5m: for `exp`, `nbf` and `iat`."""
+
+    expires: Annotated[Duration, AfterValidator(_positive)] = Duration("24h")
+    """How long tokens live that are made here."""
+
+    role_claim: Text = "role"
+    """The claim that has the roles: text, or a list of it. Scopes are in `scope` or `scp`."""
+
+    operator_roles: Annotated[tuple[Text, ...], Field(min_length=1)] = ("admin",)
+    """The roles that open operators' routes where these have no listener of their own (`[service] operator`). Where
+    they have one, that guards them, and tokens are looked at only for those with `auth = "required"`."""
+
+    remember: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+    """How many tokens a worker remembers, so that it checks the signature of each only once."""

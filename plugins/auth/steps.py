@@ -1,0 +1,87 @@
+"""The Checks: who is asking (IDENTIFY), and whether operators' routes are for them (AUTHORIZE)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+from aiohttp.hdrs import AUTHORIZATION, WWW_AUTHENTICATE
+from aiohttp.web import Request
+
+from service.api import (
+    PRINCIPAL,
+    Authenticator,
+    Forbidden,
+    InvalidToken,
+    Principal,
+    Unauthenticated,
+    listed,
+)
+
+Looks = Callable[[Request], "Awaitable[None] | None"]
+
+SAYING_NOTHING: Final = "Say who you are: send Authorization: Bearer TOKEN."
+UNKNOWN: Final = "The Authorization header has no scheme that is known here; send Authorization: Bearer TOKEN."
+TWICE: Final = "There is more than one Authorization header; send one."
+
+
+class Identifying:
+    """Asks the schemes in their order; the first that recognises a request decides."""
+
+    def __init__(self, schemes: Sequence[Authenticator]) -> None:
+        self._schemes = tuple(schemes)
+        self._challenges = ", ".join([scheme.challenge for scheme in schemes])
+
+    def required(self, request: Request) -> Awaitable[None] | None:
+        """Refuses whoever does not say who they are."""
+        return self._identify(request, is_required=True)
+
+    def optional(self, request: Request) -> Awaitable[None] | None:
+        """Lets those through; what is said and wrong is refused all the same."""
+        return self._identify(request, is_required=False)
+
+    def _identify(self, request: Request, *, is_required: bool) -> Awaitable[None] | None:
+        said = request.headers.getall(AUTHORIZATION, ())
+        if len(said) > 1:
+            raise self._refused(InvalidToken(TWICE), self._challenges)
+        for scheme in self._schemes:
+            if scheme.recognises(request):
+                try:
+                    found = scheme.authenticate(request)
+                except Unauthenticated as error:
+                    raise self._refused(error, scheme.challenge) from None
+                if not isinstance(found, Principal):
+                    return self._wait(request, scheme, found)
+                request[PRINCIPAL] = found
+                return None
+        if said:
+            raise self._refused(InvalidToken(UNKNOWN), self._challenges)
+        if is_required:
+            raise self._refused(Unauthenticated(SAYING_NOTHING), self._challenges)
+        return None
+
+    async def _wait(self, request: Request, scheme: Authenticator, found: Awaitable[Principal]) -> None:
+        try:
+            request[PRINCIPAL] = await found
+        except Unauthenticated as error:
+            raise self._refused(error, scheme.challenge) from None
+
+    @staticmethod
+    def _refused(error: Unauthenticated, challenge: str) -> Unauthenticated:
+        """With what a 401 must say (RFC 9110, section 15.5.2), unless it says that itself."""
+        if WWW_AUTHENTICATE not in error.headers:
+            error.headers = {**error.headers, WWW_AUTHENTICATE: challenge}
+        return error
+
+
+class Operating:
+    """Refuses whoever has none of the roles of operators. Stands where somebody is known to ask."""
+
+    def __init__(self, roles: Sequence[str]) -> None:
+        self._roles = frozenset(roles)
+        self.who = f"principals with {'the role' if len(roles) == 1 else 'one of the roles'} {listed(roles)}"
+        """Whom it lets through."""
+
+    def allow(self, request: Request) -> None:
+        if self._roles.isdisjoint(request[PRINCIPAL].roles):
+            raise Forbidden(f"This is for {self.who}.")
