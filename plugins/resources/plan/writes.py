@@ -11,8 +11,9 @@ from typing import Final
 
 from plugins.resources.parse.body import Row
 from plugins.resources.plan.showing import select_list, shown
-from plugins.resources.plan.sql import cast_value, key_conditions, quoted, relation, where_clause
+from plugins.resources.plan.sql import cast_value, key_conditions, where_clause
 from plugins.resources.schema.catalogue import Column
+from plugins.resources.schema.naming import quoted, relation
 from plugins.resources.schema.resource import Field, Resource
 
 MAX_TEXTS: Final = 64
