@@ -78,7 +78,7 @@ class WriteHandler:
             return await self._changed(key, row)
         body = await self._fetch_json(self._item.sql(None), *key)
         if body is None:
-            raise self._absent()
+            raise await self._absent(key)
         return Answer(200, body)
 
     async def replace(self, request: Request) -> Answer:
@@ -92,7 +92,7 @@ class WriteHandler:
         except (InvalidRequest, InvalidBody) as error:  # of other rows, which this would have changed
             raise Conflict(error.message) from error
         if written is None:
-            raise self._absent()
+            raise await self._absent(key)
         return Answer(204)
 
     def options(self, request: Request) -> Answer:
@@ -113,7 +113,7 @@ class WriteHandler:
         columns = [field.column.name for field in (*row.fields, *row.absent)]
         written = await self._written(sql, arguments, row, self._reaches("update", columns))
         if written is None:
-            raise self._absent()
+            raise await self._absent(key)
         return Answer(200, written.row)
 
     async def _written(self, sql: str, arguments: Sequence[object], row: Row, reach: Sequence[str]) -> Written | None:
@@ -147,5 +147,8 @@ class WriteHandler:
                 details.append(Detail(field.name, f"must be a value of the type {field.column.declared}."))
         return details
 
-    def _absent(self) -> NotFound:
+    async def _absent(self, key: Sequence[str]) -> ServiceError:
+        """Why no row was written."""
+        if not self._resource.is_key_unique and await self._fetch_json(self._statements.is_of_several, *key) == b"true":
+            return Conflict("Several rows have this key, so none of them is written.")
         return NotFound(f"There is no such row in {self._resource.name}.")

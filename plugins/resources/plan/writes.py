@@ -26,11 +26,20 @@ class WriteStatements:
     def __init__(self, resource: Resource) -> None:
         key = resource.key if resource.has_items else ()
         keys = f"json_build_array({', '.join(map(key_text, key))})::text"
+        if not resource.is_key_unique:  # nor is it known to have no NULLs, and no URL names such a row
+            nulls = [f"t.{quoted(part.column.name)} IS NULL" for part in key]
+            keys = f"CASE WHEN {' OR '.join(nulls or ['true'])} THEN '[]' ELSE {keys} END"
         row = f"(SELECT row_to_json(r.*) FROM (SELECT {select_list(resource.fields.values())}) r)"  # noqa: S608 (identifiers quoted, values bound)
         self._relation = relation(resource.table)
         self._returning = f" RETURNING json_build_array({row}, {keys})"
         self._first = len(key) + 1
-        self._where = where_clause(key_conditions(resource, "t") if key else ["false"])  # never all rows
+        conditions = key_conditions(resource, "t") if key else ["false"]  # never all rows
+        rows = f"(SELECT 1 FROM {self._relation} t{where_clause(conditions)} LIMIT 2) c"  # noqa: S608 (identifiers quoted, values bound)
+        self.is_of_several = f"SELECT to_json(count(*) > 1) FROM {rows}"  # noqa: S608 (identifiers quoted, values bound)
+        """Whether several rows have this key: then none of them is written."""
+        if not resource.is_key_unique:
+            conditions.append(f"(SELECT count(*) FROM {rows}) = 1")  # noqa: S608 (identifiers quoted, values bound)
+        self._where = where_clause(conditions)
         self._modified = resource.writes.modified
         self._inserts: dict[tuple[str, ...], str] = {}
         self.delete = f"DELETE FROM {self._relation} t{self._where} RETURNING json_build_array(NULL, {keys})"  # noqa: S608 (identifiers quoted, values bound)
