@@ -10,6 +10,7 @@ from typing import Final
 import orjson
 
 from plugins.resources.handlers.healing import Healing
+from plugins.resources.parse.keys import spelled
 from service.api import Change, Changes, OutcomeUnknown, Run
 
 ENDED: Final = "The service ended while the change was made: it may have been made. Look before trying again."
@@ -81,10 +82,3 @@ def read_written(body: bytes) -> Written:
     """What a statement of `plan/writes.py` gave: `[row, "[key, ...]"]`. The row is not looked at."""
     at = body.rindex(b', "')  # inside the text, a quotation mark has a backslash before it
     return Written(body[1:at], tuple(orjson.loads(orjson.loads(body[at + 2 : -1]))))
-
-
-def spelled(key: Sequence[str]) -> str:
-    r"""The key as it stands in a path, percent-decoded: of several values, with commas between them."""
-    if len(key) == 1:
-        return key[0]
-    return ",".join([part.replace("\\", "\\\\").replace(",", "\\,") for part in key])

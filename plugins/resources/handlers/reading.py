@@ -11,7 +11,8 @@ from plugins.resources.handlers.healing import Healing
 from plugins.resources.links import link_header
 from plugins.resources.parse.cursors import OTHER_SIDE, fingerprint, write_cursor
 from plugins.resources.parse.faults import Fault
-from plugins.resources.parse.query import ListQuery, parse_item, parse_key, parse_list
+from plugins.resources.parse.keys import parse_key
+from plugins.resources.parse.query import ListQuery, parse_item, parse_list
 from plugins.resources.plan.items import ItemStatement
 from plugins.resources.plan.lists import Below, ListStatement
 from plugins.resources.render import Page, Pagination, list_body, read_page, refusal

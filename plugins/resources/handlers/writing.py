@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from urllib.parse import quote
 
 from aiohttp.web import Request
 
-from plugins.resources.handlers.committing import Committer, Written, spelled
+from plugins.resources.handlers.committing import Committer, Written
 from plugins.resources.handlers.healing import Healing
 from plugins.resources.handlers.receiving import JSON, Receiver
 from plugins.resources.parse.body import BodyReader, Row
 from plugins.resources.parse.faults import Fault
-from plugins.resources.parse.query import parse_key, parse_nothing
+from plugins.resources.parse.keys import parse_key, place_of
+from plugins.resources.parse.query import parse_nothing
 from plugins.resources.plan.items import ItemStatement
 from plugins.resources.plan.writes import WriteStatements, trial
 from plugins.resources.render import item_methods, refusal, rejection
 from plugins.resources.schema.catalogue import Action
-from plugins.resources.schema.naming import SEGMENT_CHARS
 from plugins.resources.schema.resource import Resource
 from service.api import (
     Answer,
@@ -65,10 +64,8 @@ class WriteHandler:
         written = await self._written(sql, arguments, row, self._reached_by_create)
         if written is None:  # a trigger's doing
             raise Conflict("The database did not keep this row.")
-        where = spelled(written.key) if written.key else ""
-        if not (where.isascii() and where.isalnum()):
-            where = quote(where, safe=SEGMENT_CHARS)
-        headers = [("Location", f"{request.rel_url.raw_path}/{where}")] if where else []
+        place = place_of(written.key, self._resource)
+        headers = [("Location", f"{request.rel_url.raw_path}/{place}")] if place is not None else []
         return Answer(201, written.row, headers=headers)
 
     async def update(self, request: Request) -> Answer:
