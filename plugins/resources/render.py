@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 import orjson
 
 from plugins.resources.parse.faults import Fault
-from plugins.resources.schema.resource import Resource
+from plugins.resources.schema.resource import Field, Resource
 from service.api import Detail, InvalidBody, InvalidRequest
 
 WORDS: Final = {True: "true", False: "false"}
@@ -54,26 +54,36 @@ def description(resource: Resource, root: str) -> dict[str, object]:
     """What a client finds out about a resource: where it is, and what its rows are made of."""
     path = f"{root}/{resource.path}"
     actions = resource.writes.actions
-    writable = resource.writes.creatable | resource.writes.changeable
+    creatable = resource.writes.creatable if "create" in actions else frozenset()
+    writable = creatable | (resource.writes.changeable if "update" in actions else frozenset())
     return {
         "name": resource.name,
+        "description": resource.table.comment,
         "path": path,
         "itemPath": f"{path}/{{id}}" if resource.has_items else None,
         "children": [f"{path}/{{id}}/{child.segment}" for child in resource.children],
         "methods": ["GET", "HEAD", "OPTIONS", *(["POST"] if "create" in actions else [])],
         "itemMethods": item_methods(resource) if resource.has_items else [],
         "key": [part.name for part in resource.key] if resource.has_items else [],
-        "fields": [
-            {
-                "name": field.name,
-                "type": field.kind.name,
-                "nullable": field.column.is_nullable,
-                "readOnly": not actions or field.name not in writable,
-            }
-            | ({"values": field.column.type.labels} if field.column.type.labels is not None else {})
-            for field in resource.fields.values()
-        ],
+        "fields": [_field(field, is_writable=field.name in writable) for field in resource.fields.values()],
     }
+
+
+def _field(field: Field, *, is_writable: bool) -> dict[str, object]:
+    """What a client finds out about a field; what is seldom there to be told is absent then."""
+    facts: dict[str, object] = {
+        "name": field.name,
+        "type": field.kind.name,
+        "nullable": field.column.is_nullable,
+        "readOnly": not is_writable,
+    }
+    if field.is_shown_as_text:
+        facts["shownAs"] = "text"
+    if field.column.type.labels is not None:
+        facts["values"] = field.column.type.labels
+    if field.column.comment is not None:
+        facts["description"] = field.column.comment
+    return facts
 
 
 def item_methods(resource: Resource) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from plugins.resources.schema.catalogue import Action, Column, Table
+from plugins.resources.schema.catalogue import LONG_NUMBERS, Action, Column, Table
 from plugins.resources.schema.kinds import Kind
 
 
@@ -19,6 +19,12 @@ class Field:
     kind: Kind
     are_digits_text: bool = False
     """True where numbers of many digits are shown as text."""
+
+    @property
+    def is_shown_as_text(self) -> bool:
+        """Whether this is such a number."""
+        type_ = self.column.type
+        return self.are_digits_text and type_.schema == "pg_catalog" and type_.name in LONG_NUMBERS
 
 
 @dataclass(frozen=True, slots=True)
