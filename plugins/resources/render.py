@@ -9,7 +9,7 @@ import orjson
 
 from plugins.resources.parse.faults import Fault
 from plugins.resources.schema.resource import Field, Resource
-from service.api import Detail, InvalidBody, InvalidRequest
+from service.api import Detail, InvalidBody, InvalidRequest, NotFound
 
 WORDS: Final = {True: "true", False: "false"}
 
@@ -62,8 +62,8 @@ def description(resource: Resource, root: str) -> dict[str, object]:
         "path": path,
         "itemPath": f"{path}/{{id}}" if resource.has_items else None,
         "children": [f"{path}/{{id}}/{child.segment}" for child in resource.children],
-        "methods": ["GET", "HEAD", "OPTIONS", *(["POST"] if "create" in actions else [])],
-        "itemMethods": item_methods(resource) if resource.has_items else [],
+        "methods": resource.methods,
+        "itemMethods": resource.item_methods,
         "key": [part.name for part in resource.key] if resource.has_items else [],
         "fields": [_field(field, is_writable=field.name in writable) for field in resource.fields.values()],
     }
@@ -84,13 +84,6 @@ def _field(field: Field, *, is_writable: bool) -> dict[str, object]:
     if field.column.comment is not None:
         facts["description"] = field.column.comment
     return facts
-
-
-def item_methods(resource: Resource) -> list[str]:
-    """What a single row takes."""
-    actions = resource.writes.actions
-    changing = ["PUT", "PATCH"] if "update" in actions else []
-    return ["GET", "HEAD", "OPTIONS", *changing, *(["DELETE"] if "delete" in actions else [])]
 
 
 def read_page(body: bytes) -> Page:
@@ -120,15 +113,23 @@ def list_body(rows: bytes | memoryview, pagination: Pagination) -> bytes:
 
 def refusal(faults: Sequence[Fault]) -> InvalidRequest:
     """The answer to a request with these faults."""
-    details = [Detail(fault.field, fault.message) for fault in faults]
-    first = details[0]
-    message = f"{first.field} {first.message}" if len(details) == 1 else f"{len(details)} parameters are wrong."
+    message, details = _told(faults, "parameters")
     return InvalidRequest(message, details=details)
 
 
 def rejection(faults: Sequence[Fault]) -> InvalidBody:
     """The answer to a well-formed body with these faults."""
+    message, details = _told(faults, "fields")
+    return InvalidBody(message, details=details)
+
+
+def _told(faults: Sequence[Fault], what: str) -> tuple[str, list[Detail]]:
+    """The message, which is the fault itself where there is one, and the details."""
     details = [Detail(fault.field, fault.message) for fault in faults]
     first = details[0]
-    message = f"{first.field} {first.message}" if len(details) == 1 else f"{len(details)} fields are wrong."
-    return InvalidBody(message, details=details)
+    return f"{first.field} {first.message}" if len(details) == 1 else f"{len(details)} {what} are wrong.", details
+
+
+def absence(resource: Resource) -> NotFound:
+    """The answer where no row has the key."""
+    return NotFound(f"There is no such row in {resource.name}.")

@@ -15,7 +15,7 @@ from plugins.resources.parse.keys import parse_key, place_of
 from plugins.resources.parse.query import parse_nothing
 from plugins.resources.plan.items import ItemStatement
 from plugins.resources.plan.writes import WriteStatements, trial
-from plugins.resources.render import item_methods, refusal, rejection
+from plugins.resources.render import absence, refusal, rejection
 from plugins.resources.schema.catalogue import Action
 from plugins.resources.schema.resource import Resource
 from service.api import (
@@ -25,7 +25,6 @@ from service.api import (
     InternalError,
     InvalidBody,
     InvalidRequest,
-    NotFound,
     ServiceError,
 )
 
@@ -51,7 +50,7 @@ class WriteHandler:
         self._replaced = BodyReader(resource, "replace")
         self._reached_by_create = reaches("create", ())
         self._reached_by_delete = reaches("delete", ())
-        self._allow = ", ".join(sorted(item_methods(resource)))
+        self._allow = ", ".join(sorted(resource.item_methods))
 
     async def create(self, request: Request) -> Answer:
         if text := request.rel_url.raw_query_string:
@@ -148,4 +147,4 @@ class WriteHandler:
         """Why no row was written."""
         if not self._resource.is_key_unique and await self._fetch_json(self._statements.is_of_several, *key) == b"true":
             return Conflict("Several rows have this key, so none of them is written.")
-        return NotFound(f"There is no such row in {self._resource.name}.")
+        return absence(self._resource)
