@@ -75,16 +75,16 @@ def declare(resources: Sequence[Resource], means: Means, *, instance: str, top: 
 
 def _writing(resource: Resource, handler: WriteHandler, path: str, name: str, tags: tuple[str, ...]) -> Iterator[Route]:
     """The routes by which rows are written, as far as clients may."""
-    what, item, actions = resource.name, f"{path}/{{id}}", resource.writes.actions
-    served = [
-        ("create", "POST", path, "create", handler.create, f"Make a row of {what}."),
-        ("update", "PATCH", item, "update", handler.update, f"Change fields of one row of {what}."),
-        ("update", "PUT", item, "replace", handler.replace, f"Replace one row of {what}."),
-        ("delete", "DELETE", item, "delete", handler.delete, f"Remove one row of {what}."),
-    ]
-    for action, method, place, verb, handle, summary in served:
-        if action in actions:
+    what, item, taken = resource.name, f"{path}/{{id}}", {*resource.methods, *resource.item_methods}
+    served = {
+        "POST": (path, "create", handler.create, f"Make a row of {what}."),
+        "PATCH": (item, "update", handler.update, f"Change fields of one row of {what}."),
+        "PUT": (item, "replace", handler.replace, f"Replace one row of {what}."),
+        "DELETE": (item, "delete", handler.delete, f"Remove one row of {what}."),
+    }
+    for method, (place, verb, handle, summary) in served.items():
+        if method in taken:
             yield Route(method, place, handle, name=f"{name}.{verb}", tags=tags, writes=(name,), summary=summary)
-    if "update" in actions:  # Accept-Patch is more than the core knows to say (RFC 5789, section 3.1)
+    if "PATCH" in taken:  # Accept-Patch is more than the core knows to say (RFC 5789, section 3.1)
         summary = f"What may be done to one row of {what}."
         yield Route("OPTIONS", item, handler.options, name=f"{name}.options", tags=tags, summary=summary)

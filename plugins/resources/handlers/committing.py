@@ -10,6 +10,7 @@ from typing import Final
 import orjson
 
 from plugins.resources.handlers.healing import Healing
+from plugins.resources.parse.keys import spelled
 from service.api import Change, Changes, Conflict, OutcomeUnknown, Run, ServiceError
 
 ENDED: Final = "The service ended while the change was made: it may have been made. Look before trying again."
@@ -124,10 +125,3 @@ def read_written(body: bytes) -> Written:
 
 def _read_look(body: bytes) -> Written:
     return read_written(body[1 : body.rindex(b', "')])
-
-
-def spelled(key: Sequence[str]) -> str:
-    r"""The key as it stands in a path, percent-decoded: of several values, with commas between them."""
-    if len(key) == 1:
-        return key[0]
-    return ",".join([part.replace("\\", "\\\\").replace(",", "\\,") for part in key])

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Final
-from urllib.parse import quote
 
 from aiohttp.web import Request
 
 from plugins.resources.handlers.blaming import untaken
-from plugins.resources.handlers.committing import GONE, Committer, Look, Written, spelled
+from plugins.resources.handlers.committing import GONE, Committer, Look, Written
 from plugins.resources.handlers.healing import Healing
 from plugins.resources.handlers.receiving import JSON, Receiver
 from plugins.resources.parse.body import BodyReader, Row
 from plugins.resources.parse.faults import Fault
-from plugins.resources.parse.query import parse_key, parse_nothing
+from plugins.resources.parse.keys import parse_key, place_of
+from plugins.resources.parse.query import parse_nothing
 from plugins.resources.plan.items import ItemStatement
 from plugins.resources.plan.writes import WriteStatements
-from plugins.resources.render import item_methods, refusal, rejection
+from plugins.resources.render import absence, refusal, rejection
 from plugins.resources.schema.catalogue import Action
-from plugins.resources.schema.naming import SEGMENT_CHARS
 from plugins.resources.schema.resource import Resource
 from service.api import (
     Answer,
@@ -28,7 +27,6 @@ from service.api import (
     InternalError,
     InvalidBody,
     InvalidRequest,
-    NotFound,
     ServiceError,
 )
 
@@ -59,7 +57,7 @@ class WriteHandler:
         self._kept = resource.table.kept
         self._names = {field.column.origin: field.name for field in resource.fields.values() if field.column.origin}
         """API names by those that a refusal tells: of a table's own columns, also where a view shows them."""
-        self._allow = ", ".join(sorted(item_methods(resource)))
+        self._allow = ", ".join(sorted(resource.item_methods))
 
     async def create(self, request: Request) -> Answer:
         if text := request.rel_url.raw_query_string:
@@ -72,10 +70,8 @@ class WriteHandler:
         written = await self._written(sql, arguments, row, self._reached_by_create, Look(""))
         if written is None or written.row == GONE:  # a trigger's doing
             raise Conflict(ELSEWHERE)
-        where = spelled(written.key) if written.key else ""
-        if not (where.isascii() and where.isalnum()):
-            where = quote(where, safe=SEGMENT_CHARS)
-        headers = [("Location", f"{request.rel_url.raw_path}/{where}")] if where else []
+        place = place_of(written.key, self._resource)
+        headers = [("Location", f"{request.rel_url.raw_path}/{place}")] if place is not None else []
         return Answer(201, written.row, headers=headers)
 
     async def update(self, request: Request) -> Answer:
@@ -85,7 +81,7 @@ class WriteHandler:
             return await self._changed(key, row)
         body = await self._fetch_json(self._item.sql(None), *key)
         if body is None:
-            raise self._absent()
+            raise await self._absent(key)
         return Answer(200, body)
 
     async def replace(self, request: Request) -> Answer:
@@ -100,7 +96,7 @@ class WriteHandler:
         except (InvalidRequest, InvalidBody) as error:  # of other rows, which this would have changed
             raise Conflict(error.message) from error
         if written is None:
-            raise self._absent()
+            raise await self._absent(key)
         return Answer(204)
 
     def options(self, request: Request) -> Answer:
@@ -122,7 +118,7 @@ class WriteHandler:
         look = self._look("update", key)
         written = await self._written(sql, arguments, row, self._reaches("update", columns), look)
         if written is None or written.row == GONE:
-            raise self._absent()
+            raise await self._absent(key)
         return Answer(200, written.row)
 
     def _look(self, action: Action, key: Sequence[str]) -> Look | None:
@@ -148,5 +144,8 @@ class WriteHandler:
         kind = InvalidBody if isinstance(error, InvalidRequest) else type(error)
         return kind(error.message, details=details, headers=error.headers)
 
-    def _absent(self) -> NotFound:
-        return NotFound(f"There is no such row in {self._resource.name}.")
+    async def _absent(self, key: Sequence[str]) -> ServiceError:
+        """Why no row was written."""
+        if not self._resource.is_key_unique and await self._fetch_json(self._statements.is_of_several, *key) == b"true":
+            return Conflict("Several rows have this key, so none of them is written.")
+        return absence(self._resource)
