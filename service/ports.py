@@ -357,5 +357,15 @@ class Operators:
     """Whom it lets through, to be told: `principals with the role admin`."""
 
 
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """Columns that no client may see or write, whatever else says so: what a login compares."""
+
+    schema: str
+    table: str
+    columns: frozenset[str]
+
+
 AUTHENTICATOR: PortKey[Authenticator] = PortKey("authenticator", many=True)
 OPERATORS: PortKey[Operators] = PortKey("operators")
+HIDDEN: PortKey[Hidden] = PortKey("hidden", many=True)

@@ -1,8 +1,8 @@
-"""Say who is asking: JSON Web Tokens, and the schemes of other plugins.
+"""Say who is asking: JSON Web Tokens, and the schemes of other plugins; give tokens to who logs in.
 
-Table    [plugins.auth]
+Table    [plugins.auth], [plugins.auth.login]
 Slot     IDENTIFY: a bearer token, or what another scheme recognises; AUTHORIZE: operators' routes need a role
-Provides OPERATORS; takes every AUTHENTICATOR
+Provides OPERATORS, HIDDEN; takes every AUTHENTICATOR; needs DATABASE for login
 Raises   Unauthenticated 401 NO_TOKEN, InvalidToken 401 INVALID_TOKEN, TokenExpired 401 TOKEN_EXPIRED, Forbidden 403,
          Unavailable 503 while an issuer's keys have never been fetched
 Source   RFC 6750 (Bearer), RFC 7515 to 7519 and RFC 8725 (JWT), OWASP ASVS 5.0 V9
@@ -11,16 +11,19 @@ Source   RFC 6750 (Bearer), RFC 7515 to 7519 and RFC 8725 (JWT), OWASP ASVS 5.0 
 - `tokens/`      keys, what a valid token says, those that are remembered, new ones
 - `schemes.py`   which scheme recognises a request
 - `steps.py`     the Checks
-- `material.py`  the settings' keys, read; `commands.py` `pegboard token`
+- `material.py`  the settings' keys, read; `commands/` `pegboard token`, `pegboard auth`
+- `login/`       name and password become tokens; `store/` what is kept in PostgreSQL
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
+from plugins.auth.login.handlers import Login
+from plugins.auth.login.opening import check, cost_of, hidden_by, open_login
 from plugins.auth.material import Material
 from plugins.auth.schemes import Bearer
 from plugins.auth.settings import Need, RouteSettings, Settings
@@ -30,6 +33,8 @@ from plugins.auth.tokens.keys import Keys
 from plugins.auth.tokens.remembering import Memory
 from service.api import (
     AUTHENTICATOR,
+    DATABASE,
+    HIDDEN,
     OPERATORS,
     Check,
     Door,
@@ -38,6 +43,7 @@ from service.api import (
     PluginError,
     Ports,
     Probe,
+    Route,
     Run,
     Slot,
     hookimpl,
@@ -51,7 +57,7 @@ __all__ = ["Plugin", "RouteSettings", "Settings"]
 
 class Plugin:
     uses = (AUTHENTICATOR,)
-    provides = (OPERATORS,)
+    provides = (OPERATORS, HIDDEN)
 
     def __init__(self, settings: Settings, run: Run) -> None:
         self._settings = settings
@@ -59,6 +65,10 @@ class Plugin:
         self._material = Material(settings, run)
         self._jwks: Jwks | None = None
         self._operating = Operating(settings.operator_roles)
+        self._login: Login | None = None
+        if settings.login is not None:
+            self.requires = (DATABASE,)
+            check(settings.login, run)
 
     @hookimpl
     @asynccontextmanager
@@ -89,10 +99,26 @@ class Plugin:
         self._identifying = Identifying([bearer, *ports.every(AUTHENTICATOR)])
         ports.provide(OPERATORS, Operators(self._operating.who))
         try:
-            yield
+            async with self._open_login(ports):
+                yield
         finally:
             if refreshing is not None:
                 refreshing.cancel()
+
+    @asynccontextmanager
+    async def _open_login(self, ports: Ports) -> AsyncIterator[None]:
+        settings = self._settings
+        async with AsyncExitStack() as stack:
+            if settings.login is not None:
+                ports.provide(HIDDEN, hidden_by(settings.login))
+                database, maker = ports.need(DATABASE), self._material.maker()
+                opening = open_login(settings.login, self._run, database, maker, expires=settings.expires)
+                self._login = await stack.enter_async_context(opening)
+            yield
+
+    @hookimpl
+    def routes(self) -> Iterable[Route]:
+        return self._login.routes(self._run.name) if self._login is not None else ()
 
     @hookimpl
     def steps(self, route: MountedRoute) -> Iterable[Check]:
@@ -125,6 +151,9 @@ class Plugin:
 
     @hookimpl
     def commands(self, group: click.Group) -> None:
-        from plugins.auth.commands import token_command  # inside: a service that serves needs none of it
+        from plugins.auth.commands.auth import auth_group  # inside: a service that serves needs none of it
+        from plugins.auth.commands.hash import hash_command
+        from plugins.auth.commands.token import token_command
 
+        group.add_command(auth_group(hash_command(cost_of(self._settings.login))))
         group.add_command(token_command(self._material.maker, self._settings.expires, self._run.clock))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from service.api import Database, Forbidden, PluginError
+from service.api import Database, Forbidden, PluginError, Run
 
 SCHEMA: Final = "pegboard"
 
@@ -42,9 +42,10 @@ STATEMENTS: Final = (
     # failures.py: what is lost with a crash of the server is a count of 15 minutes
     f"""CREATE UNLOGGED TABLE IF NOT EXISTS {SCHEMA}.login_failures (
         who bytea PRIMARY KEY,
-        failures integer NOT NULL,
-        since timestamptz NOT NULL
+        failed_at timestamptz[] NOT NULL,
+        ends_at timestamptz NOT NULL
     )""",
+    f"CREATE INDEX IF NOT EXISTS login_failures_ends_at ON {SCHEMA}.login_failures (ends_at)",
     # revocations.py
     f"""CREATE TABLE IF NOT EXISTS {SCHEMA}.revocations (
         kind text NOT NULL CHECK (kind IN ('token', 'subject', 'everyone')),
@@ -78,3 +79,15 @@ async def make_schema(database: Database) -> None:
             f"the role that connects to the database may not make the schema {SCHEMA}; as its owner, run: "
             f"CREATE SCHEMA {SCHEMA} AUTHORIZATION name_of_the_role;"
         ) from None
+
+
+async def ensure_schema(database: Database, run: Run) -> None:
+    """Make it where the server is this service's own; elsewhere it has to be there. Raises PluginError."""
+    if database.is_own:
+        if run.serves:
+            await make_schema(database)
+    elif not await has_schema(database):
+        raise PluginError(
+            f"plugin {run.name} keeps what it must not forget in the schema {SCHEMA}, which the database lacks; "
+            "make it: pegboard auth init"
+        )

@@ -28,12 +28,13 @@ def shape(
     *,
     is_named: bool = True,
     asked: frozenset[Action] = frozenset(),
+    closed: frozenset[str] = frozenset(),
 ) -> Resource | None:
     """The resource, without children; None if it has faults or nothing to show. `is_named` is false for a table that
     only `"*"` has found: settings meant for another database's table of this name are no fault then. `asked` is what
-    clients should be able to do."""
+    clients should be able to do. Columns that are `closed` are shown to nobody, whatever the settings say."""
     mistakes_before = len(findings.mistakes)
-    visible = _visible(table, options, findings, may_lack=not is_named)
+    visible = _visible(table, options, findings, closed, may_lack=not is_named)
     names = api_names(visible, in_camel_case=options.names == "camel")
     readable = {
         column.name: Field(
@@ -43,7 +44,7 @@ def shape(
             are_digits_text=options.bigint == "string",
         )
         for column in table.columns.values()
-        if column.is_readable
+        if column.is_readable and column.name not in closed
     }
     fields = {names[name]: readable[name] for name in visible}
     key = _key(table, options, readable, visible, findings)
@@ -100,10 +101,16 @@ def _modified(table: Table, options: TableSettings, findings: Findings, *, may_l
     return table.columns[standing[0]] if standing else None
 
 
-def _visible(table: Table, options: TableSettings, findings: Findings, *, may_lack: bool) -> list[str]:
+def _visible(
+    table: Table, options: TableSettings, findings: Findings, closed: frozenset[str], *, may_lack: bool
+) -> list[str]:
     """The columns to show: those in `fields`, else all that are not hidden and do not look like a secret."""
     if options.fields is not None:
         shown = list(dict.fromkeys(findings.standing(table, "fields", options.fields)))
+        secret = [name for name in shown if name in closed]
+        if secret:
+            shown = [name for name in shown if name not in closed]
+            findings.say(f"{table.name}: {listed(secret)} hidden, because people log in by it.")
 
         def refuse(name: str) -> str | None:
             return "which fields names too" if name in shown else None
@@ -111,7 +118,7 @@ def _visible(table: Table, options: TableSettings, findings: Findings, *, may_la
         findings.standing(table, "hidden", options.hidden, refuse=refuse, may_lack=may_lack)
     else:
         hidden = findings.standing(table, "hidden", options.hidden, may_lack=may_lack)
-        shown = [name for name in table.columns if name not in hidden]
+        shown = [name for name in table.columns if name not in hidden and name not in closed]
         secret = [name for name in shown if looks_secret(name)]
         if secret:
             shown = [name for name in shown if name not in secret]
