@@ -20,7 +20,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from plugins.auth.login.handlers import Login
 from plugins.auth.login.opening import check, cost_of, hidden_by, open_login
@@ -41,6 +41,7 @@ from service.api import (
     MountedRoute,
     Operators,
     PluginError,
+    PortKey,
     Ports,
     Probe,
     Route,
@@ -57,7 +58,8 @@ __all__ = ["Plugin", "RouteSettings", "Settings"]
 
 class Plugin:
     uses = (AUTHENTICATOR,)
-    provides = (OPERATORS, HIDDEN)
+    provides: tuple[PortKey[Any], ...] = (OPERATORS,)
+    requires: tuple[PortKey[Any], ...] = ()
 
     def __init__(self, settings: Settings, run: Run) -> None:
         self._settings = settings
@@ -67,7 +69,7 @@ class Plugin:
         self._operating = Operating(settings.operator_roles)
         self._login: Login | None = None
         if settings.login is not None:
-            self.requires = (DATABASE,)
+            self.requires, self.provides = (DATABASE,), (OPERATORS, HIDDEN)
             check(settings.login, run)
 
     @hookimpl
