@@ -1,36 +1,43 @@
-"""Say who is asking: JSON Web Tokens, and the schemes of other plugins.
+"""Say who is asking: JSON Web Tokens, API keys, and the schemes of other plugins.
 
 Table    [plugins.auth]
-Slot     IDENTIFY: a bearer token, or what another scheme recognises; AUTHORIZE: operators' routes need a role
-Provides OPERATORS; takes every AUTHENTICATOR
+Slot     IDENTIFY: an API key, a token, or what another scheme recognises; AUTHORIZE: operators' routes need a role
+Provides OPERATORS; takes every AUTHENTICATOR, and DATABASE where it is there
 Raises   Unauthenticated 401 NO_TOKEN, InvalidToken 401 INVALID_TOKEN, TokenExpired 401 TOKEN_EXPIRED, Forbidden 403,
-         Unavailable 503 while an issuer's keys have never been fetched
+         Unavailable 503 while an issuer's keys have never been fetched, or the database with the API keys is away
 Source   RFC 6750 (Bearer), RFC 7515 to 7519 and RFC 8725 (JWT), OWASP ASVS 5.0 V9
 
 - `settings.py`  what an operator can say
 - `tokens/`      keys, what a valid token says, those that are remembered, new ones
+- `api_keys/`    keys of machines, and their scheme
 - `schemes.py`   which scheme recognises a request
 - `steps.py`     the Checks
-- `material.py`  the settings' keys, read; `commands.py` `pegboard token`
+- `store/`       what is kept in PostgreSQL
+- `material.py`  the settings' keys, read; `commands/` `pegboard token`, `pegboard key`, `pegboard auth`
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
+from plugins.auth.api_keys import api_keys
 from plugins.auth.material import Material
 from plugins.auth.schemes import Bearer
 from plugins.auth.settings import Need, RouteSettings, Settings
 from plugins.auth.steps import Identifying, Operating
+from plugins.auth.store.schema import ensure_schema
 from plugins.auth.tokens.jwks import PATIENCE_S, Jwks
 from plugins.auth.tokens.keys import Keys
 from plugins.auth.tokens.remembering import Memory
+from plugins.auth.tokens.verifying import Verified
 from service.api import (
     AUTHENTICATOR,
+    DATABASE,
     OPERATORS,
+    Authenticator,
     Check,
     Door,
     MountedRoute,
@@ -50,10 +57,11 @@ __all__ = ["Plugin", "RouteSettings", "Settings"]
 
 
 class Plugin:
-    uses = (AUTHENTICATOR,)
+    uses = (AUTHENTICATOR, DATABASE)
     provides = (OPERATORS,)
 
     def __init__(self, settings: Settings, run: Run) -> None:
+        self.requires = (DATABASE,) if settings.api_keys else ()
         self._settings = settings
         self._run = run
         self._material = Material(settings, run)
@@ -73,7 +81,8 @@ class Plugin:
     @hookimpl
     @asynccontextmanager
     async def lifespan(self, ports: Ports) -> AsyncIterator[None]:
-        keys, rules, memory = Keys(self._material.keys()), self._material.rules, Memory(self._settings.remember)
+        keys, rules = Keys(self._material.keys()), self._material.rules
+        memory: Memory[Verified] = Memory(self._settings.remember)
         refreshing: asyncio.Task[None] | None = None
         if self._settings.jwks is not None:
 
@@ -85,14 +94,19 @@ class Plugin:
             self._jwks = Jwks(url, keys, algorithms, self._run, changed=forget_foreign)
             if self._run.serves:
                 refreshing = self._run.spawn(self._jwks.keep_fresh(), name=f"{self._run.name}: fresh keys")
-        bearer = Bearer(keys, rules, memory, self._run.clock, self._jwks)
-        self._identifying = Identifying([bearer, *ports.every(AUTHENTICATOR)])
-        ports.provide(OPERATORS, Operators(self._operating.who))
-        try:
-            yield
-        finally:
+        schemes: list[Authenticator] = [Bearer(keys, rules, memory, self._run.clock, self._jwks)]
+        database = ports.find(DATABASE)
+        async with AsyncExitStack() as stack:
             if refreshing is not None:
-                refreshing.cancel()
+                stack.callback(refreshing.cancel)
+            if database is not None and self._run.serves:
+                await ensure_schema(database)
+            if database is not None and self._settings.api_keys is not False:
+                opening = api_keys(database, self._run, size=self._settings.remember)
+                schemes.insert(0, await stack.enter_async_context(opening))  # it refuses a key beside a token
+            self._identifying = Identifying([*schemes, *ports.every(AUTHENTICATOR)])
+            ports.provide(OPERATORS, Operators(self._operating.who))
+            yield
 
     @hookimpl
     def steps(self, route: MountedRoute) -> Iterable[Check]:
@@ -125,6 +139,11 @@ class Plugin:
 
     @hookimpl
     def commands(self, group: click.Group) -> None:
-        from plugins.auth.commands import token_command  # inside: a service that serves needs none of it
+        from plugins.auth.commands.auth import auth_group, init_command  # inside: a service that serves needs none
+        from plugins.auth.commands.key import key_group
+        from plugins.auth.commands.token import token_command
 
         group.add_command(token_command(self._material.maker, self._settings.expires, self._run.clock))
+        group.add_command(key_group(self._run))
+        group.add_command(auth := auth_group())
+        auth.add_command(init_command(self._run))

@@ -19,7 +19,7 @@ STATEMENTS: Final = (
     # keys.py
     f"""CREATE TABLE IF NOT EXISTS {SCHEMA}.api_keys (
         id text PRIMARY KEY,
-        name text NOT NULL UNIQUE,
+        name text NOT NULL,
         digest bytea NOT NULL,
         roles text[] NOT NULL DEFAULT '{{}}',
         scopes text[] NOT NULL DEFAULT '{{}}',
@@ -27,6 +27,7 @@ STATEMENTS: Final = (
         expires_at timestamptz,
         revoked_at timestamptz
     )""",
+    f"CREATE UNIQUE INDEX IF NOT EXISTS api_keys_name ON {SCHEMA}.api_keys (name) WHERE revoked_at IS NULL",
     # sessions.py: a family is one login, of which the newest token is the only one that is good
     f"""CREATE TABLE IF NOT EXISTS {SCHEMA}.refresh_tokens (
         digest bytea PRIMARY KEY,
@@ -78,3 +79,12 @@ async def make_schema(database: Database) -> None:
             f"the role that connects to the database may not make the schema {SCHEMA}; as its owner, run: "
             f"CREATE SCHEMA {SCHEMA} AUTHORIZATION name_of_the_role;"
         ) from None
+
+
+async def ensure_schema(database: Database) -> bool:
+    """Whether it is there; on a server of our own it is made where it is not."""
+    if await has_schema(database):
+        return True
+    if database.is_own:
+        await make_schema(database)
+    return database.is_own
