@@ -28,7 +28,7 @@ from plugins.auth.material import Material
 from plugins.auth.schemes import Bearer
 from plugins.auth.settings import Need, RouteSettings, Settings
 from plugins.auth.steps import Identifying, Operating
-from plugins.auth.store.schema import ensure_schema
+from plugins.auth.store.schema import make_schema
 from plugins.auth.tokens.jwks import PATIENCE_S, Jwks
 from plugins.auth.tokens.keys import Keys
 from plugins.auth.tokens.remembering import Memory
@@ -99,11 +99,11 @@ class Plugin:
         async with AsyncExitStack() as stack:
             if refreshing is not None:
                 stack.callback(refreshing.cancel)
-            if database is not None and self._run.serves:
-                await ensure_schema(database)
+            if database is not None and database.is_own and self._run.serves:
+                await make_schema(database)
             if database is not None and self._settings.api_keys is not False:
                 opening = api_keys(database, self._run, size=self._settings.remember)
-                schemes.insert(0, await stack.enter_async_context(opening))  # it refuses a key beside a token
+                schemes.insert(0, await stack.enter_async_context(opening))  # first, to refuse a key beside a token
             self._identifying = Identifying([*schemes, *ports.every(AUTHENTICATOR)])
             ports.provide(OPERATORS, Operators(self._operating.who))
             yield
@@ -144,6 +144,5 @@ class Plugin:
         from plugins.auth.commands.token import token_command
 
         group.add_command(token_command(self._material.maker, self._settings.expires, self._run.clock))
-        group.add_command(key_group(self._run))
-        group.add_command(auth := auth_group())
-        auth.add_command(init_command(self._run))
+        group.add_command(key_group(self._run, are_taken=self._settings.api_keys is not False))
+        group.add_command(auth_group(init_command(self._run)))

@@ -1,7 +1,7 @@
 """The text of an API key: `pgb_`, an id of 12 letters and digits, `_`, a secret of 43, and a checksum of 6; pure.
 
-    pgb_4kZ0nQ2mXw8T_Zs1c9yQvN6kRr3hWq0JtXb7uLm2pGe5dYaFi8oCnTs4K1xUz2Ab3
-        └ id ──────┘ └ secret ────────────────────────────────┘└ sum ┘
+    pgb_4kZ0nQ2mXw8T_Zs1c9yQvN6kRr3hWq0JtXb7uLm2pGe5dYaFi8oCnTs42Fd7Qw
+        └── id ────┘ └── secret ───────────────────────────────┘└sum─┘
 
 The beginning lets people and secret scanners know it for what it is, and the checksum lets both tell a key from a
 typing mistake without asking anyone. The id is no secret: it is what a key is looked up by, listed by and revoked by.

@@ -11,8 +11,11 @@ from plugins.auth.store.schema import SCHEMA, has_schema, make_schema
 from service.api import Run
 
 
-def auth_group() -> click.Group:
-    return click.Group("auth", help="Look after what auth keeps in the database.")
+def auth_group(*commands: click.Command) -> click.Group:
+    group = click.Group("auth", help="Look after what auth keeps in the database.")
+    for command in commands:
+        group.add_command(command)
+    return group
 
 
 def init_command(run: Run) -> click.Command:

@@ -15,7 +15,7 @@ from plugins.auth.api_keys.text import PREFIX, ApiKey, id_in, new_key, shown_id
 from plugins.auth.commands.database import opened_database, opened_schema
 from plugins.auth.store.keys import StoredKey, add_key, every_key, revoke_keys, rotate_key
 from plugins.auth.store.schema import SCHEMA, has_schema, make_schema
-from service.api import Duration, Run, nearest
+from service.api import Duration, PluginError, Run, nearest
 
 DEFAULT_EXPIRES = "90d"
 """Long enough to be no burden, short enough that a forgotten key ends (chosen)."""
@@ -33,9 +33,11 @@ SCOPE = re.compile(r"[!#-\[\]-~]+")
 HEAD = ("ID", "NAME", "STATE", "ROLES", "SCOPES", "CREATED", "ENDS")
 
 
-def key_group(run: Run) -> click.Group:
+def key_group(run: Run, *, are_taken: bool) -> click.Group:
+    """`are_taken` is false where the settings say that no key is."""
     group = click.Group("key", help="Make, list, revoke and rotate API keys, for machines.")
-    for command in (_create_command, _list_command, _revoke_command, _rotate_command):
+    group.add_command(_create_command(run, are_taken=are_taken))
+    for command in (_list_command, _revoke_command, _rotate_command):
         group.add_command(command(run))
     return group
 
@@ -43,7 +45,7 @@ def key_group(run: Run) -> click.Group:
 # --- create
 
 
-def _create_command(run: Run) -> click.Command:
+def _create_command(run: Run, *, are_taken: bool) -> click.Command:
     @click.command("create", short_help="Make a key, and print it once.")
     @click.option("--name", required=True, callback=_name, help="Whose it is; one key of a name at a time.")
     @click.option("--role", "roles", multiple=True, callback=_roles, help="A role; may be said again.")
@@ -59,6 +61,8 @@ def _create_command(run: Run) -> click.Command:
           pegboard key create --name ci --role reader --expires 90d
           curl -H "X-API-Key: $KEY" localhost:3000/api/v1/users
         """
+        if not are_taken:
+            raise PluginError(f"no API key is taken here; under [plugins.{run.name}] remove: api_keys = false")
         key = new_key()
         stored, made = asyncio.run(_create(run, key, name, roles, scopes, expires))
         if made:
@@ -192,8 +196,12 @@ async def _revoke(run: Run, reference: str) -> tuple[list[StoredKey], list[Store
 def _rotate_command(run: Run) -> click.Command:
     @click.command("rotate", short_help="Put a new key in the place of one, and print it once.")
     @click.argument("name")
-    @click.option("--overlap", default=None, callback=_overlap, help="How long the old key lives on; not at all.")
-    @click.option("--expires", default=None, callback=_lifetime, help="How long the new one lives; as long as the old.")
+    @click.option(
+        "--overlap", default="0s", show_default=True, callback=_overlap, help="How long the old key lives on."
+    )
+    @click.option(
+        "--expires", show_default="as the old one", callback=_lifetime, help="How long the new one lives, or never."
+    )
     def rotate(*, name: str, overlap: float, expires: float | None) -> None:
         """Put a new key in the place of the one that NAME has, with the same roles and scopes, and print it.
 
@@ -294,8 +302,8 @@ def _lifetime(context: click.Context, option: click.Parameter, text: str | None)
     return inf if text == "never" else _duration(text, least_s=1)
 
 
-def _overlap(context: click.Context, option: click.Parameter, text: str | None) -> float:
-    return 0.0 if text is None else _duration(text, least_s=0)
+def _overlap(context: click.Context, option: click.Parameter, text: str) -> float:
+    return _duration(text, least_s=0)
 
 
 def _duration(text: str, *, least_s: float) -> float:

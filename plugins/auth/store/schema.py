@@ -57,14 +57,21 @@ STATEMENTS: Final = (
     f"CREATE INDEX IF NOT EXISTS revocations_ends_at ON {SCHEMA}.revocations (ends_at)",
 )
 
-_HAS: Final = "SELECT to_json(to_regclass($1) IS NOT NULL)"
-_LAST: Final = f"{SCHEMA}.revocations"
+_HAS: Final = """
+    SELECT to_json(EXISTS (
+        SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname = $1 AND c.relname = $2
+    ))
+"""
+"""Not to_regclass, which fails where the role may not use the schema."""
+
+_LAST: Final = "revocations"
 """What is made last, in the same transaction as all else."""
 
 
 async def has_schema(database: Database) -> bool:
     """True where it was made."""
-    return await database.fetch_json(_HAS, _LAST) == b"true"
+    return await database.fetch_json(_HAS, SCHEMA, _LAST) == b"true"
 
 
 async def make_schema(database: Database) -> None:
@@ -79,12 +86,3 @@ async def make_schema(database: Database) -> None:
             f"the role that connects to the database may not make the schema {SCHEMA}; as its owner, run: "
             f"CREATE SCHEMA {SCHEMA} AUTHORIZATION name_of_the_role;"
         ) from None
-
-
-async def ensure_schema(database: Database) -> bool:
-    """Whether it is there; on a server of our own it is made where it is not."""
-    if await has_schema(database):
-        return True
-    if database.is_own:
-        await make_schema(database)
-    return database.is_own
