@@ -1,1 +1,1 @@
-"""The commands of auth, each in a file of its own; imported by whoever runs one only."""
+"""What an operator does by command: `pegboard token`, `pegboard key`, `pegboard auth`; each file has one."""

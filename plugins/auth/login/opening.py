@@ -13,7 +13,7 @@ from plugins.auth.login.passwords import Cost, Passwords
 from plugins.auth.login.settings import LoginSettings
 from plugins.auth.login.throttle import Throttle
 from plugins.auth.store.failures import Failures
-from plugins.auth.store.schema import ensure_schema
+from plugins.auth.store.schema import need_schema
 from plugins.auth.store.sessions import Sessions
 from plugins.auth.tokens.making import Maker
 from service.api import Database, Duration, Hidden, Run, Size
@@ -50,7 +50,7 @@ async def open_login(
     settings: LoginSettings, run: Run, database: Database, maker: Maker, *, expires: Duration
 ) -> AsyncIterator[Login | None]:
     """The handlers; None where the settings do not fit the database, which is told as faults. Raises PluginError."""
-    await ensure_schema(database, run)
+    await need_schema(database, run)
     accounts = await open_accounts(database, settings, run, role_claim=maker.role_claim)
     if accounts is None:
         yield None
