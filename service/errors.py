@@ -3,6 +3,7 @@
     ServiceError                     an answer to a client: status, code, message, details, headers
     ├── InvalidRequest               400 VALIDATION_ERROR        request line, query string, syntax
     ├── Unauthenticated              401 NO_TOKEN
+    │   ├── InvalidCredentials       401 INVALID_CREDENTIALS     name and password
     │   └── InvalidToken             401 INVALID_TOKEN
     │       └── TokenExpired         401 TOKEN_EXPIRED
     ├── Forbidden                    403 FORBIDDEN
@@ -15,6 +16,7 @@
     ├── UnsupportedMediaType         415 UNSUPPORTED_MEDIA_TYPE
     ├── ExpectationFailed            417 EXPECTATION_FAILED
     ├── InvalidBody                  422 VALIDATION_ERROR        well-formed, with wrong values
+    ├── RateLimited                  429 RATE_LIMIT_EXCEEDED
     ├── HeadersTooLarge              431 REQUEST_HEADER_FIELDS_TOO_LARGE
     ├── InternalError                500 INTERNAL_ERROR
     │   └── SchemaChanged            500 INTERNAL_ERROR          503 where a reload mends it
@@ -87,6 +89,12 @@ class Unauthenticated(ServiceError):
     """Nobody said who is asking."""
 
     status, code = 401, "NO_TOKEN"
+
+
+class InvalidCredentials(Unauthenticated):
+    """Nobody has this name and this password; which of the two is wrong is not told."""
+
+    status, code = 401, "INVALID_CREDENTIALS"
 
 
 class InvalidToken(Unauthenticated):
@@ -163,6 +171,12 @@ class InvalidBody(ServiceError):
     """A well-formed body with wrong values."""
 
     status, code = 422, "VALIDATION_ERROR"
+
+
+class RateLimited(ServiceError):
+    """Too many of these for now; `Retry-After` says when to come back."""
+
+    status, code = 429, "RATE_LIMIT_EXCEEDED"
 
 
 class HeadersTooLarge(ServiceError):

@@ -1,43 +1,57 @@
-"""Say who is asking: JSON Web Tokens, and the schemes of other plugins.
+"""Say who is asking: JSON Web Tokens, API keys, and the schemes of other plugins; give tokens to who logs in.
 
-Table    [plugins.auth]
-Slot     IDENTIFY: a bearer token, or what another scheme recognises; AUTHORIZE: operators' routes need a role
-Provides OPERATORS; takes every AUTHENTICATOR
+Table    [plugins.auth], [plugins.auth.login]
+Slot     IDENTIFY: an API key, a token, or what another scheme recognises; AUTHORIZE: operators' routes need a role
+Routes   auth.token, auth.refresh, auth.logout, where there is login
+Provides OPERATORS, and HIDDEN with login; takes every AUTHENTICATOR, and DATABASE where it is there
 Raises   Unauthenticated 401 NO_TOKEN, InvalidToken 401 INVALID_TOKEN, TokenExpired 401 TOKEN_EXPIRED, Forbidden 403,
-         Unavailable 503 while an issuer's keys have never been fetched
+         Unavailable 503 while an issuer's keys have never been fetched, or the database with the API keys is away
 Source   RFC 6750 (Bearer), RFC 7515 to 7519 and RFC 8725 (JWT), OWASP ASVS 5.0 V9
 
 - `settings.py`  what an operator can say
 - `tokens/`      keys, what a valid token says, those that are remembered, new ones
+- `api_keys/`    keys of machines, and their scheme
 - `schemes.py`   which scheme recognises a request
 - `steps.py`     the Checks
-- `material.py`  the settings' keys, read; `commands.py` `pegboard token`
+- `login/`       name and password become tokens
+- `store/`       what is kept in PostgreSQL
+- `material.py`  the settings' keys, read; `commands/` `pegboard token`, `pegboard key`, `pegboard auth`
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any
 
+from plugins.auth.api_keys import api_keys
+from plugins.auth.login.handlers import Login
+from plugins.auth.login.opening import check, cost_of, hidden_by, open_login
 from plugins.auth.material import Material
 from plugins.auth.schemes import Bearer
 from plugins.auth.settings import Need, RouteSettings, Settings
 from plugins.auth.steps import Identifying, Operating
+from plugins.auth.store.schema import make_schema
 from plugins.auth.tokens.jwks import PATIENCE_S, Jwks
 from plugins.auth.tokens.keys import Keys
 from plugins.auth.tokens.remembering import Memory
+from plugins.auth.tokens.verifying import Verified
 from service.api import (
     AUTHENTICATOR,
+    DATABASE,
+    HIDDEN,
     OPERATORS,
+    Authenticator,
     Check,
     Door,
     MountedRoute,
     Operators,
     PluginError,
+    PortKey,
     Ports,
     Probe,
+    Route,
     Run,
     Slot,
     hookimpl,
@@ -50,15 +64,20 @@ __all__ = ["Plugin", "RouteSettings", "Settings"]
 
 
 class Plugin:
-    uses = (AUTHENTICATOR,)
-    provides = (OPERATORS,)
+    uses = (AUTHENTICATOR, DATABASE)
+    provides: tuple[PortKey[Any], ...] = (OPERATORS,)
 
     def __init__(self, settings: Settings, run: Run) -> None:
+        self.requires = (DATABASE,) if settings.api_keys or settings.login else ()
         self._settings = settings
         self._run = run
         self._material = Material(settings, run)
         self._jwks: Jwks | None = None
         self._operating = Operating(settings.operator_roles)
+        self._login: Login | None = None
+        if settings.login is not None:
+            self.provides = (OPERATORS, HIDDEN)
+            check(settings.login, run)
 
     @hookimpl
     @asynccontextmanager
@@ -73,7 +92,8 @@ class Plugin:
     @hookimpl
     @asynccontextmanager
     async def lifespan(self, ports: Ports) -> AsyncIterator[None]:
-        keys, rules, memory = Keys(self._material.keys()), self._material.rules, Memory(self._settings.remember)
+        keys, rules = Keys(self._material.keys()), self._material.rules
+        memory: Memory[Verified] = Memory(self._settings.remember)
         refreshing: asyncio.Task[None] | None = None
         if self._settings.jwks is not None:
 
@@ -85,14 +105,28 @@ class Plugin:
             self._jwks = Jwks(url, keys, algorithms, self._run, changed=forget_foreign)
             if self._run.serves:
                 refreshing = self._run.spawn(self._jwks.keep_fresh(), name=f"{self._run.name}: fresh keys")
-        bearer = Bearer(keys, rules, memory, self._run.clock, self._jwks)
-        self._identifying = Identifying([bearer, *ports.every(AUTHENTICATOR)])
-        ports.provide(OPERATORS, Operators(self._operating.who))
-        try:
-            yield
-        finally:
+        schemes: list[Authenticator] = [Bearer(keys, rules, memory, self._run.clock, self._jwks)]
+        database = ports.find(DATABASE)
+        async with AsyncExitStack() as stack:
             if refreshing is not None:
-                refreshing.cancel()
+                stack.callback(refreshing.cancel)
+            if database is not None and database.is_own and self._run.serves:
+                await make_schema(database)
+            if database is not None and self._settings.api_keys is not False:
+                opening = api_keys(database, self._run, size=self._settings.remember)
+                schemes.insert(0, await stack.enter_async_context(opening))  # first, to refuse a key beside a token
+            self._identifying = Identifying([*schemes, *ports.every(AUTHENTICATOR)])
+            ports.provide(OPERATORS, Operators(self._operating.who))
+            if database is not None and self._settings.login is not None:
+                login, maker = self._settings.login, self._material.maker()
+                ports.provide(HIDDEN, hidden_by(login))
+                opened = open_login(login, self._run, database, maker, expires=self._settings.expires)
+                self._login = await stack.enter_async_context(opened)
+            yield
+
+    @hookimpl
+    def routes(self) -> Iterable[Route]:
+        return self._login.routes(self._run.name) if self._login is not None else ()
 
     @hookimpl
     def steps(self, route: MountedRoute) -> Iterable[Check]:
@@ -125,6 +159,11 @@ class Plugin:
 
     @hookimpl
     def commands(self, group: click.Group) -> None:
-        from plugins.auth.commands import token_command  # inside: a service that serves needs none of it
+        from plugins.auth.commands.auth import auth_group, init_command  # inside: a service that serves needs none
+        from plugins.auth.commands.hash import hash_command
+        from plugins.auth.commands.key import key_group
+        from plugins.auth.commands.token import token_command
 
         group.add_command(token_command(self._material.maker, self._settings.expires, self._run.clock))
+        group.add_command(key_group(self._run, are_taken=self._settings.api_keys is not False))
+        group.add_command(auth_group(init_command(self._run), hash_command(cost_of(self._settings.login))))

@@ -29,7 +29,7 @@ class Bearer:
     scheme: Final = "bearer"
     challenge: Final = f"Bearer {REALM}"
 
-    def __init__(self, keys: Keys, rules: Rules, memory: Memory, clock: Clock, jwks: Jwks | None) -> None:
+    def __init__(self, keys: Keys, rules: Rules, memory: Memory[Verified], clock: Clock, jwks: Jwks | None) -> None:
         self._keys = keys
         self._rules = rules
         self._memory = memory

@@ -152,8 +152,15 @@ class Postgres:
             raise
         self._lender.give_back(connection)
 
-    def listen(self, channel: str, receive: Callable[[str], None]) -> AbstractAsyncContextManager[None]:
-        return listening(self._connector, channel, receive)
+    def listen(
+        self,
+        channel: str,
+        receive: Callable[[str], None],
+        *,
+        begun: Callable[[], None] = lambda: None,
+        lost: Callable[[], None] = lambda: None,
+    ) -> AbstractAsyncContextManager[None]:
+        return listening(self._connector, channel, receive, begun=begun, lost=lost)
 
     # --- running
 

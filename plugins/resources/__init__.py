@@ -38,6 +38,7 @@ from plugins.resources.shapes import Shapes
 from service.api import (
     CHANGES,
     DATABASE,
+    HIDDEN,
     SERVING,
     Changes,
     Database,
@@ -64,6 +65,7 @@ CHANNEL: Final = "pegboard"
 
 class Plugin:
     requires = (DATABASE,)
+    uses = (HIDDEN,)
 
     def __init__(self, settings: Settings, run: Run) -> None:
         self._settings = settings
@@ -79,7 +81,7 @@ class Plugin:
     async def lifespan(self, ports: Ports) -> AsyncIterator[None]:
         database = ports.need(DATABASE)
         catalogue = await self._catalogue(database)
-        selection = select(catalogue, self._settings, plugin=self._run.name)
+        selection = select(catalogue, self._settings, plugin=self._run.name, hidden=ports.every(HIDDEN))
         for mistake in selection.mistakes:
             self._run.fault(mistake.path, mistake.message, write=mistake.write, rename=mistake.rename)
         for sentence in selection.sentences:
@@ -160,7 +162,7 @@ class Plugin:
         async with opened(self._run) as ports:
             database = ports.need(DATABASE)
             catalogue = await self._catalogue(database)
-            selection = select(catalogue, self._settings, plugin=self._run.name)
+            selection = select(catalogue, self._settings, plugin=self._run.name, hidden=ports.every(HIDDEN))
             if selection.mistakes:
                 raise PluginError(
                     "what would be served has mistakes in its settings: `pegboard run` tells all of them."
