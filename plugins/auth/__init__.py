@@ -2,16 +2,18 @@
 
 Table    [plugins.auth]
 Slot     IDENTIFY: a bearer token, or what another scheme recognises; AUTHORIZE: operators' routes need a role
-Provides OPERATORS; takes every AUTHENTICATOR
+Provides OPERATORS; takes every AUTHENTICATOR, and DATABASE and REDIS where they are there
 Raises   Unauthenticated 401 NO_TOKEN, InvalidToken 401 INVALID_TOKEN, TokenExpired 401 TOKEN_EXPIRED, Forbidden 403,
-         Unavailable 503 while an issuer's keys have never been fetched
+         Unavailable 503 while an issuer's keys have never been fetched, or what is revoked cannot be found out
 Source   RFC 6750 (Bearer), RFC 7515 to 7519 and RFC 8725 (JWT), OWASP ASVS 5.0 V9
 
 - `settings.py`  what an operator can say
 - `tokens/`      keys, what a valid token says, those that are remembered, new ones
 - `schemes.py`   which scheme recognises a request
 - `steps.py`     the Checks
-- `material.py`  the settings' keys, read; `commands.py` `pegboard token`
+- `revocation/`  tokens that are not to be accepted any more
+- `store/`       what is kept in PostgreSQL
+- `material.py`  the settings' keys, read; `commands/` `pegboard token`, `pegboard auth`
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from plugins.auth.material import Material
+from plugins.auth.revocation.opening import Revocation
 from plugins.auth.schemes import Bearer
 from plugins.auth.settings import Need, RouteSettings, Settings
 from plugins.auth.steps import Identifying, Operating
@@ -30,7 +33,9 @@ from plugins.auth.tokens.keys import Keys
 from plugins.auth.tokens.remembering import Memory
 from service.api import (
     AUTHENTICATOR,
+    DATABASE,
     OPERATORS,
+    REDIS,
     Check,
     Door,
     MountedRoute,
@@ -50,7 +55,7 @@ __all__ = ["Plugin", "RouteSettings", "Settings"]
 
 
 class Plugin:
-    uses = (AUTHENTICATOR,)
+    uses = (AUTHENTICATOR, DATABASE, REDIS)
     provides = (OPERATORS,)
 
     def __init__(self, settings: Settings, run: Run) -> None:
@@ -59,6 +64,9 @@ class Plugin:
         self._material = Material(settings, run)
         self._jwks: Jwks | None = None
         self._operating = Operating(settings.operator_roles)
+        self._revocation = Revocation(
+            settings.revocation, run, expires_s=settings.expires.seconds, leeway_s=settings.leeway.seconds
+        )
 
     @hookimpl
     @asynccontextmanager
@@ -85,11 +93,14 @@ class Plugin:
             self._jwks = Jwks(url, keys, algorithms, self._run, changed=forget_foreign)
             if self._run.serves:
                 refreshing = self._run.spawn(self._jwks.keep_fresh(), name=f"{self._run.name}: fresh keys")
-        bearer = Bearer(keys, rules, memory, self._run.clock, self._jwks)
-        self._identifying = Identifying([bearer, *ports.every(AUTHENTICATOR)])
+        bearer = Bearer(keys, rules, memory, self._run.clock, self._jwks, self._revocation.held)
+        schemes = [bearer, *ports.every(AUTHENTICATOR)]
+        self._identifying = Identifying(schemes, self._revocation.api)
+        self._identifying_operators = Identifying(schemes, self._revocation.operator)
         ports.provide(OPERATORS, Operators(self._operating.who))
         try:
-            yield
+            async with self._revocation.opened(ports, memory.forget):
+                yield
         finally:
             if refreshing is not None:
                 refreshing.cancel()
@@ -108,7 +119,7 @@ class Plugin:
         if need is None and self._run.has_operator_listener:
             return
         if need in (None, "required"):
-            yield Check(Slot.IDENTIFY, self._identifying.required)
+            yield Check(Slot.IDENTIFY, self._identifying_operators.required)
             yield Check(Slot.AUTHORIZE, self._operating.allow)
         elif self._run.strict and not self._run.has_operator_listener:
             raise PluginError(
@@ -116,15 +127,21 @@ class Plugin:
                 "or give operators a listener of their own: operator = { port = 3001 } under [service]."
             )
         elif need == "optional":
-            yield Check(Slot.IDENTIFY, self._identifying.optional)
+            yield Check(Slot.IDENTIFY, self._identifying_operators.optional)
 
     @hookimpl
     def probes(self) -> Iterable[Probe]:
         if self._jwks is not None:
             yield Probe(f"{self._run.name}.jwks", self._jwks.check, timeout_s=PATIENCE_S + 1, critical=False)
+        yield from self._revocation.probes()
 
     @hookimpl
     def commands(self, group: click.Group) -> None:
-        from plugins.auth.commands import token_command  # inside: a service that serves needs none of it
+        from plugins.auth.commands.auth import auth_group  # inside: a service that serves needs none of it
+        from plugins.auth.commands.revoke import revocations_command, revoke_command
+        from plugins.auth.commands.token import token_command
 
         group.add_command(token_command(self._material.maker, self._settings.expires, self._run.clock))
+        group.add_command(auth := auth_group())
+        auth.add_command(revoke_command(self._revocation, self._run))
+        auth.add_command(revocations_command(self._revocation, self._run))

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 from yarl import URL
 
+from plugins.auth.revocation.settings import RevocationSettings
 from plugins.auth.tokens.keys import AlgorithmName
 from service.api import Duration, PluginSettings, Secret
 
@@ -99,3 +100,5 @@ class Settings(PluginSettings):
 
     remember: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
     """How many tokens a worker remembers, so that it checks the signature of each only once."""
+
+    revocation: RevocationSettings = RevocationSettings()
