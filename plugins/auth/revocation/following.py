@@ -157,17 +157,15 @@ class Following:
             async with asyncio.timeout(PATIENCE_S):
                 found = await self._store.read(self._run.clock.now())
         except (ServiceError, TimeoutError) as error:
-            if not self._is_whole:
-                self._begin_doubt(str(error) or "no answer")
-            return
+            self._begin_doubt(str(error) or "no answer")
         except Exception:  # whatever the store may have: to look again must go on
             log.exception("Reading revocations failed.")
             self._begin_doubt("they cannot be read")
-            return
-        await self._take_all(found)
-        self._is_whole = self._hears and self._begun_count == begun_count
-        self._end_doubt()
-        await self._restore(found)
+        else:
+            await self._take_all(found)
+            self._is_whole = self._hears and self._begun_count == begun_count
+            self._end_doubt()
+            await self._restore(found)
 
     async def _take_all(self, found: Iterable[Revoked]) -> None:
         now_s, is_new = self._run.clock.now(), False
@@ -190,7 +188,7 @@ class Following:
                 log.debug("Revocations that the store lacks could not be kept there: %s", error)
 
     def _begin_doubt(self, why: str) -> None:
-        if self._doubt.lasts:
+        if self._is_whole or self._doubt.lasts:
             return
         self._doubt.begin(self._run.clock.now())
         self._alarm.ring()

@@ -19,8 +19,11 @@ KIND: Final = "revocation"
 
 _READ: Final = """
     SELECT coalesce(json_agg(json_build_array(
-        kind, value, floor(extract(epoch FROM issued_before))::bigint, ceil(extract(epoch FROM ends_at))::bigint
+        kind, value,
+        floor(extract(epoch FROM least(greatest(issued_before, 'epoch'), '9999-12-31T00:00:00Z')))::bigint,
+        ceil(extract(epoch FROM least(ends_at, '9999-12-31T00:00:00Z')))::bigint
     )), '[]') FROM pegboard.revocations WHERE ends_at > to_timestamp($1)"""
+"""Times that somebody has written by hand may be infinite."""
 
 _KEEP: Final = """
     INSERT INTO pegboard.revocations AS known (kind, value, issued_before, ends_at)
