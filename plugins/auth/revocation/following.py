@@ -18,7 +18,7 @@ from typing import Final
 
 from plugins.auth.revocation.doubt import Doubt
 from plugins.auth.revocation.held import Held, Revoked
-from plugins.auth.revocation.messages import decoded
+from plugins.auth.revocation.messages import ANEW, decoded
 from plugins.auth.revocation.stores import Store
 from plugins.auth.tokens.verifying import Verified
 from service.api import Alarm, Run, ServiceError
@@ -124,6 +124,9 @@ class Following:
         self._is_behind.set()
 
     def _hear(self, message: bytes | str) -> None:
+        if message in (ANEW, ANEW.decode()):
+            self._is_behind.set()
+            return
         revoked = decoded(message)
         if revoked is not None:
             self.take(revoked)

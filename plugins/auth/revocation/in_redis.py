@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Final, TypeVar, cast
 
 from plugins.auth.revocation.held import REMOVED_AFTER_S, Revoked
-from plugins.auth.revocation.messages import encoded, revoked_of
+from plugins.auth.revocation.messages import ANEW, encoded, revoked_of
 from service.api import Redis, Script
 
 T = TypeVar("T")
@@ -23,6 +23,7 @@ AT_ONCE: Final = 500
 """Fields in one command (chosen): a fraction of a millisecond of Redis."""
 
 KEEP: Final = Script("""
+local changed = 0
 for i = 1, #ARGV, 3 do
   local before, ends = tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
   local known = redis.call('HGET', KEYS[1], ARGV[i])
@@ -31,12 +32,16 @@ for i = 1, #ARGV, 3 do
     before = math.max(before, tonumber(known_before or 0))
     ends = math.max(ends, tonumber(known_ends or 0))
   end
-  redis.call('HSET', KEYS[1], ARGV[i], string.format('%d %d', before, ends))
+  local value = string.format('%d %d', before, ends)
+  if value ~= known then
+    redis.call('HSET', KEYS[1], ARGV[i], value)
+    changed = changed + 1
+  end
 end
 redis.call('PERSIST', KEYS[1])
-return 1
+return changed
 """)
-"""Field, issued_before and ends_at, any number of them."""
+"""Field, issued_before and ends_at, any number of them. Returns how many were not there already."""
 
 READ: Final = Script("return redis.call('HSCAN', KEYS[1], ARGV[1], 'COUNT', ARGV[2])")
 
@@ -77,16 +82,23 @@ class InRedis:
         return list(found.values())
 
     async def keep(self, revoked: Revoked, now_s: float) -> None:
-        await self.restore([revoked])
-        await self.tell(revoked)
+        await self._put([revoked])
+        await self.tell(encoded(revoked))
 
     async def restore(self, lacking: Sequence[Revoked]) -> None:
-        for part in _parts(lacking, AT_ONCE):
-            words = [word for each in part for word in (f"{each.kind} {each.value}", each.issued_before, each.ends_at)]
-            await self._redis.script(KEEP, keys=[KEY], args=words)
+        if await self._put(lacking):
+            await self.tell(ANEW)
 
-    async def tell(self, revoked: Revoked) -> None:
-        await self._redis.publish(CHANNEL, encoded(revoked))
+    async def tell(self, message: bytes) -> None:
+        await self._redis.publish(CHANNEL, message)
+
+    async def _put(self, revoked: Sequence[Revoked]) -> int:
+        """How many were not there already."""
+        changed = 0
+        for part in _parts(revoked, AT_ONCE):
+            words = [word for each in part for word in (f"{each.kind} {each.value}", each.issued_before, each.ends_at)]
+            changed += cast(int, await self._redis.script(KEEP, keys=[KEY], args=words))
+        return changed
 
     def hear(
         self, receive: Callable[[bytes | str], None], *, begun: Callable[[], None], lost: Callable[[], None]

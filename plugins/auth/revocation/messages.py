@@ -9,6 +9,9 @@ import orjson
 from plugins.auth.revocation.held import DIGEST, KINDS, LONGEST_NAME, Kind, Revoked
 from plugins.auth.tokens.verifying import LAST_SECOND
 
+ANEW: Final = b"anew"
+"""The message that says that many were kept, and all who hear it should read."""
+
 LONGEST_MESSAGE: Final = 4 * 1024
 """Bytes (chosen): twice what the longest of them may be."""
 

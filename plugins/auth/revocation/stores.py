@@ -18,6 +18,7 @@ from typing import Protocol
 
 from plugins.auth.revocation.held import Revoked
 from plugins.auth.revocation.in_redis import InRedis
+from plugins.auth.revocation.messages import ANEW, encoded
 from plugins.auth.store.revocations import InDatabase
 from service.api import Database, Redis, Unavailable
 
@@ -31,8 +32,8 @@ class Store(Protocol):
     async def keep(self, revoked: Revoked, now_s: float) -> None:
         """Keep one, and tell of it. What a subject that is revoked could renew tokens with is gone, too."""
 
-    async def restore(self, lacking: Sequence[Revoked]) -> None:
-        """Keep those that were there once, and tell nobody."""
+    async def restore(self, lacking: Sequence[Revoked]) -> object:
+        """Keep those that were there once. Where one was not there already, all who hear are told `ANEW`."""
 
     def hear(
         self, receive: Callable[[bytes | str], None], *, begun: Callable[[], None], lost: Callable[[], None]
@@ -56,7 +57,7 @@ class InBoth:
             return
         await self._database.keep(revoked, now_s)
         try:
-            await self._redis.tell(revoked)
+            await self._redis.tell(encoded(revoked))
         except Unavailable as error:
             raise Unavailable(
                 "The revocation is kept, and Redis, which should tell of it, cannot be reached: workers that reach it "
@@ -65,7 +66,10 @@ class InBoth:
             ) from error
 
     async def restore(self, lacking: Sequence[Revoked]) -> None:
-        await (self._database if await self._database.is_ready() else self._redis).restore(lacking)
+        if not await self._database.is_ready():
+            await self._redis.restore(lacking)
+        elif await self._database.restore(lacking):
+            await self._redis.tell(ANEW)
 
     def hear(
         self, receive: Callable[[bytes | str], None], *, begun: Callable[[], None], lost: Callable[[], None]

@@ -9,7 +9,7 @@ from typing import Final
 import orjson
 
 from plugins.auth.revocation.held import DIGEST, REMOVED_AFTER_S, Revoked
-from plugins.auth.revocation.messages import encoded, revoked_of
+from plugins.auth.revocation.messages import ANEW, encoded, revoked_of
 from plugins.auth.store.channel import CHANNEL, Message, heard, tell
 from plugins.auth.store.schema import SCHEMA, has_schema, make_schema
 from service.api import Database, PluginError
@@ -33,7 +33,10 @@ _KEEP: Final = """
     ORDER BY kind, value
     ON CONFLICT (kind, value) DO UPDATE SET
         issued_before = greatest(known.issued_before, excluded.issued_before),
-        ends_at = greatest(known.ends_at, excluded.ends_at)"""
+        ends_at = greatest(known.ends_at, excluded.ends_at)
+    WHERE known.issued_before < excluded.issued_before OR known.ends_at < excluded.ends_at
+    RETURNING 1"""
+"""Gives a row for each that was not there already."""
 
 _REMOVE: Final = "DELETE FROM pegboard.revocations WHERE ends_at < to_timestamp($1)"
 
@@ -82,10 +85,15 @@ class InDatabase:
                 await transaction.execute(_END_LOGINS_BY_DIGEST if by_digest else _END_LOGINS, revoked.value)
             await tell(transaction, Message(KIND, encoded(revoked).decode()))
 
-    async def restore(self, lacking: Sequence[Revoked]) -> None:
-        if await self.is_ready():
-            async with self._database.transaction() as transaction:
-                await transaction.execute(_KEEP, *_columns(lacking))
+    async def restore(self, lacking: Sequence[Revoked]) -> bool:
+        """True where there were some that were not there already."""
+        if not await self.is_ready():
+            return False
+        async with self._database.transaction() as transaction:
+            has_changed = bool(await transaction.fetch(_KEEP, *_columns(lacking)))
+            if has_changed:
+                await tell(transaction, Message(KIND, ANEW.decode()))
+        return has_changed
 
     def hear(
         self, receive: Callable[[bytes | str], None], *, begun: Callable[[], None], lost: Callable[[], None]
