@@ -1,41 +1,47 @@
-"""Say who is asking: JSON Web Tokens, and the schemes of other plugins.
+"""Say who is asking: JSON Web Tokens, API keys, and the schemes of other plugins.
 
 Table    [plugins.auth]
-Slot     IDENTIFY: a bearer token, or what another scheme recognises; AUTHORIZE: operators' routes need a role
+Slot     IDENTIFY: an API key, a token, or what another scheme recognises; AUTHORIZE: operators' routes need a role
 Provides OPERATORS; takes every AUTHENTICATOR, and DATABASE and REDIS where they are there
 Raises   Unauthenticated 401 NO_TOKEN, InvalidToken 401 INVALID_TOKEN, TokenExpired 401 TOKEN_EXPIRED, Forbidden 403,
-         Unavailable 503 while an issuer's keys have never been fetched, or what is revoked cannot be found out
+         Unavailable 503 while an issuer's keys have never been fetched, the database with the API keys is away, or
+         what is revoked cannot be found out
 Source   RFC 6750 (Bearer), RFC 7515 to 7519 and RFC 8725 (JWT), OWASP ASVS 5.0 V9
 
 - `settings.py`  what an operator can say
 - `tokens/`      keys, what a valid token says, those that are remembered, new ones
+- `api_keys/`    keys of machines, and their scheme
 - `schemes.py`   which scheme recognises a request
 - `steps.py`     the Checks
 - `revocation/`  tokens that are not to be accepted any more
 - `store/`       what is kept in PostgreSQL
-- `material.py`  the settings' keys, read; `commands/` `pegboard token`, `pegboard auth`
+- `material.py`  the settings' keys, read; `commands/` `pegboard token`, `pegboard key`, `pegboard auth`
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
+from plugins.auth.api_keys import api_keys
 from plugins.auth.material import Material
 from plugins.auth.revocation.opening import Revocation
 from plugins.auth.schemes import Bearer
 from plugins.auth.settings import Need, RouteSettings, Settings
 from plugins.auth.steps import Identifying, Operating
+from plugins.auth.store.schema import make_schema
 from plugins.auth.tokens.jwks import PATIENCE_S, Jwks
 from plugins.auth.tokens.keys import Keys
 from plugins.auth.tokens.remembering import Memory
+from plugins.auth.tokens.verifying import Verified
 from service.api import (
     AUTHENTICATOR,
     DATABASE,
     OPERATORS,
     REDIS,
+    Authenticator,
     Check,
     Door,
     MountedRoute,
@@ -59,6 +65,7 @@ class Plugin:
     provides = (OPERATORS,)
 
     def __init__(self, settings: Settings, run: Run) -> None:
+        self.requires = (DATABASE,) if settings.api_keys else ()
         self._settings = settings
         self._run = run
         self._material = Material(settings, run)
@@ -81,7 +88,8 @@ class Plugin:
     @hookimpl
     @asynccontextmanager
     async def lifespan(self, ports: Ports) -> AsyncIterator[None]:
-        keys, rules, memory = Keys(self._material.keys()), self._material.rules, Memory(self._settings.remember)
+        keys, rules = Keys(self._material.keys()), self._material.rules
+        memory: Memory[Verified] = Memory(self._settings.remember)
         refreshing: asyncio.Task[None] | None = None
         if self._settings.jwks is not None:
 
@@ -94,16 +102,21 @@ class Plugin:
             if self._run.serves:
                 refreshing = self._run.spawn(self._jwks.keep_fresh(), name=f"{self._run.name}: fresh keys")
         bearer = Bearer(keys, rules, memory, self._run.clock, self._jwks, self._revocation.held)
-        schemes = [bearer, *ports.every(AUTHENTICATOR)]
-        self._identifying = Identifying(schemes, self._revocation.api)
-        self._identifying_operators = Identifying(schemes, self._revocation.operator)
-        ports.provide(OPERATORS, Operators(self._operating.who))
-        try:
-            async with self._revocation.opened(ports, memory.forget):
-                yield
-        finally:
+        schemes: list[Authenticator] = [bearer, *ports.every(AUTHENTICATOR)]
+        database = ports.find(DATABASE)
+        async with AsyncExitStack() as stack:
             if refreshing is not None:
-                refreshing.cancel()
+                stack.callback(refreshing.cancel)
+            if database is not None and database.is_own and self._run.serves:
+                await make_schema(database)
+            if database is not None and self._settings.api_keys is not False:
+                opening = api_keys(database, self._run, size=self._settings.remember)
+                schemes.insert(0, await stack.enter_async_context(opening))  # first, to refuse a key beside a token
+            await stack.enter_async_context(self._revocation.opened(ports, memory.forget))
+            self._identifying = Identifying(schemes, self._revocation.api)
+            self._identifying_operators = Identifying(schemes, self._revocation.operator)
+            ports.provide(OPERATORS, Operators(self._operating.who))
+            yield
 
     @hookimpl
     def steps(self, route: MountedRoute) -> Iterable[Check]:
@@ -137,11 +150,12 @@ class Plugin:
 
     @hookimpl
     def commands(self, group: click.Group) -> None:
-        from plugins.auth.commands.auth import auth_group  # inside: a service that serves needs none of it
+        from plugins.auth.commands.auth import auth_group, init_command  # inside: a service that serves needs none
+        from plugins.auth.commands.key import key_group
         from plugins.auth.commands.revoke import revocations_command, revoke_command
         from plugins.auth.commands.token import token_command
 
         group.add_command(token_command(self._material.maker, self._settings.expires, self._run.clock))
-        group.add_command(auth := auth_group())
-        auth.add_command(revoke_command(self._revocation, self._run))
-        auth.add_command(revocations_command(self._revocation, self._run))
+        group.add_command(key_group(self._run, are_taken=self._settings.api_keys is not False))
+        revoking = (revoke_command(self._revocation, self._run), revocations_command(self._revocation, self._run))
+        group.add_command(auth_group(init_command(self._run), *revoking))

@@ -30,7 +30,9 @@ class Bearer:
     scheme: Final = "bearer"
     challenge: Final = f"Bearer {REALM}"
 
-    def __init__(self, keys: Keys, rules: Rules, memory: Memory, clock: Clock, jwks: Jwks | None, held: Held) -> None:
+    def __init__(
+        self, keys: Keys, rules: Rules, memory: Memory[Verified], clock: Clock, jwks: Jwks | None, held: Held
+    ) -> None:
         """`held` is what is revoked: it is asked of tokens that are not in `memory`, which forgets those it hits."""
         self._held = held
         self._keys = keys

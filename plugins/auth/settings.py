@@ -99,6 +99,10 @@ class Settings(PluginSettings):
     they have one, that guards them, and tokens are looked at only for those with `auth = "required"`."""
 
     remember: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
-    """How many tokens a worker remembers, so that it checks the signature of each only once."""
+    """How many tokens a worker remembers, so that it checks the signature of each only once; and how many API keys."""
+
+    api_keys: Annotated[bool | None, Field(examples=[False])] = None
+    """Whether API keys are taken, which `pegboard key create` makes: where there is a database, unless set; true makes
+    one required."""
 
     revocation: RevocationSettings = RevocationSettings()

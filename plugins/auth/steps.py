@@ -8,6 +8,7 @@ from typing import Final
 from aiohttp.hdrs import AUTHORIZATION, WWW_AUTHENTICATE
 from aiohttp.web import Request
 
+from plugins.auth.api_keys.knowing import SCHEME
 from plugins.auth.revocation.doubt import Guard
 from service.api import (
     PRINCIPAL,
@@ -21,8 +22,9 @@ from service.api import (
 
 Looks = Callable[[Request], "Awaitable[None] | None"]
 
-SAYING_NOTHING: Final = "Say who you are: send Authorization: Bearer TOKEN."
-UNKNOWN: Final = "The Authorization header has no scheme that is known here; send Authorization: Bearer TOKEN."
+SAYING_NOTHING: Final = "Say who you are: send Authorization: Bearer TOKEN"
+UNKNOWN: Final = "The Authorization header has no scheme that is known here; send Authorization: Bearer TOKEN"
+OR_A_KEY: Final = ", or X-API-Key: KEY"
 TWICE: Final = "There is more than one Authorization header; send one."
 
 
@@ -34,6 +36,7 @@ class Identifying:
         self._schemes = tuple(schemes)
         self._guard = guard
         self._challenges = ", ".join([scheme.challenge for scheme in schemes])
+        self._way_in = f"{OR_A_KEY}." if any(scheme.scheme == SCHEME for scheme in schemes) else "."
 
     def required(self, request: Request) -> Awaitable[None] | None:
         """Refuses whoever does not say who they are."""
@@ -58,9 +61,9 @@ class Identifying:
                 self._found(request, found)
                 return None
         if said:
-            raise self._refused(InvalidToken(UNKNOWN), self._challenges)
+            raise self._refused(InvalidToken(UNKNOWN + self._way_in), self._challenges)
         if is_required:
-            raise self._refused(Unauthenticated(SAYING_NOTHING), self._challenges)
+            raise self._refused(Unauthenticated(SAYING_NOTHING + self._way_in), self._challenges)
         return None
 
     async def _wait(self, request: Request, scheme: Authenticator, found: Awaitable[Principal]) -> None:

@@ -1,1 +1,1 @@
-"""Commands of this plugin, a file for each."""
+"""What an operator does by command: `pegboard token`, `pegboard key`, `pegboard auth`; each file has one."""

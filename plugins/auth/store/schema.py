@@ -19,7 +19,7 @@ STATEMENTS: Final = (
     # keys.py
     f"""CREATE TABLE IF NOT EXISTS {SCHEMA}.api_keys (
         id text PRIMARY KEY,
-        name text NOT NULL UNIQUE,
+        name text NOT NULL,
         digest bytea NOT NULL,
         roles text[] NOT NULL DEFAULT '{{}}',
         scopes text[] NOT NULL DEFAULT '{{}}',
@@ -27,6 +27,7 @@ STATEMENTS: Final = (
         expires_at timestamptz,
         revoked_at timestamptz
     )""",
+    f"CREATE UNIQUE INDEX IF NOT EXISTS api_keys_name ON {SCHEMA}.api_keys (name) WHERE revoked_at IS NULL",
     # sessions.py: a family is one login, of which the newest token is the only one that is good
     f"""CREATE TABLE IF NOT EXISTS {SCHEMA}.refresh_tokens (
         digest bytea PRIMARY KEY,
@@ -56,14 +57,21 @@ STATEMENTS: Final = (
     f"CREATE INDEX IF NOT EXISTS revocations_ends_at ON {SCHEMA}.revocations (ends_at)",
 )
 
-_HAS: Final = "SELECT to_json(to_regclass($1) IS NOT NULL)"
-_LAST: Final = f"{SCHEMA}.revocations"
+_HAS: Final = """
+    SELECT to_json(EXISTS (
+        SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname = $1 AND c.relname = $2
+    ))
+"""
+"""Not to_regclass, which fails where the role may not use the schema."""
+
+_LAST: Final = "revocations"
 """What is made last, in the same transaction as all else."""
 
 
 async def has_schema(database: Database) -> bool:
     """True where it was made."""
-    return await database.fetch_json(_HAS, _LAST) == b"true"
+    return await database.fetch_json(_HAS, SCHEMA, _LAST) == b"true"
 
 
 async def make_schema(database: Database) -> None:
