@@ -252,7 +252,7 @@ class Database(Protocol):
 
         `begun()` is called whenever it begins to hear, before the block is entered too: all that was notified before
         may have been missed. `lost()` is called when it has ceased to hear; a connection that dies without a word is
-        noticed after 15 s and the read timeout at most. The functions are quick and do not wait.
+        noticed after 5 s and the read timeout at most. The functions are quick and do not wait.
         """
 
 

@@ -3,9 +3,10 @@
 Table    [plugins.auth], [plugins.auth.login]
 Slot     IDENTIFY: an API key, a token, or what another scheme recognises; AUTHORIZE: operators' routes need a role
 Routes   auth.token, auth.refresh, auth.logout, where there is login
-Provides OPERATORS, and HIDDEN with login; takes every AUTHENTICATOR, and DATABASE where it is there
+Provides OPERATORS, and HIDDEN with login; takes every AUTHENTICATOR, and DATABASE and REDIS where they are there
 Raises   Unauthenticated 401 NO_TOKEN, InvalidToken 401 INVALID_TOKEN, TokenExpired 401 TOKEN_EXPIRED, Forbidden 403,
-         Unavailable 503 while an issuer's keys have never been fetched, or the database with the API keys is away
+         Unavailable 503 while an issuer's keys have never been fetched, the database with the API keys is away, or
+         what is revoked cannot be found out
 Source   RFC 6750 (Bearer), RFC 7515 to 7519 and RFC 8725 (JWT), OWASP ASVS 5.0 V9
 
 - `settings.py`  what an operator can say
@@ -14,6 +15,7 @@ Source   RFC 6750 (Bearer), RFC 7515 to 7519 and RFC 8725 (JWT), OWASP ASVS 5.0 
 - `schemes.py`   which scheme recognises a request
 - `steps.py`     the Checks
 - `login/`       name and password become tokens
+- `revocation/`  tokens that are not to be accepted any more
 - `store/`       what is kept in PostgreSQL
 - `material.py`  the settings' keys, read; `commands/` `pegboard token`, `pegboard key`, `pegboard auth`
 """
@@ -29,6 +31,7 @@ from plugins.auth.api_keys import api_keys
 from plugins.auth.login.handlers import Login
 from plugins.auth.login.opening import check, cost_of, hidden_by, open_login
 from plugins.auth.material import Material
+from plugins.auth.revocation.opening import Revocation
 from plugins.auth.schemes import Bearer
 from plugins.auth.settings import Need, RouteSettings, Settings
 from plugins.auth.steps import Identifying, Operating
@@ -42,6 +45,7 @@ from service.api import (
     DATABASE,
     HIDDEN,
     OPERATORS,
+    REDIS,
     Authenticator,
     Check,
     Door,
@@ -64,7 +68,7 @@ __all__ = ["Plugin", "RouteSettings", "Settings"]
 
 
 class Plugin:
-    uses = (AUTHENTICATOR, DATABASE)
+    uses = (AUTHENTICATOR, DATABASE, REDIS)
     provides: tuple[PortKey[Any], ...] = (OPERATORS,)
 
     def __init__(self, settings: Settings, run: Run) -> None:
@@ -74,6 +78,9 @@ class Plugin:
         self._material = Material(settings, run)
         self._jwks: Jwks | None = None
         self._operating = Operating(settings.operator_roles)
+        self._revocation = Revocation(
+            settings.revocation, run, expires_s=settings.expires.seconds, leeway_s=settings.leeway.seconds
+        )
         self._login: Login | None = None
         if settings.login is not None:
             self.provides = (OPERATORS, HIDDEN)
@@ -105,7 +112,8 @@ class Plugin:
             self._jwks = Jwks(url, keys, algorithms, self._run, changed=forget_foreign)
             if self._run.serves:
                 refreshing = self._run.spawn(self._jwks.keep_fresh(), name=f"{self._run.name}: fresh keys")
-        schemes: list[Authenticator] = [Bearer(keys, rules, memory, self._run.clock, self._jwks)]
+        bearer = Bearer(keys, rules, memory, self._run.clock, self._jwks, self._revocation.held)
+        schemes: list[Authenticator] = [bearer, *ports.every(AUTHENTICATOR)]
         database = ports.find(DATABASE)
         async with AsyncExitStack() as stack:
             if refreshing is not None:
@@ -115,7 +123,9 @@ class Plugin:
             if database is not None and self._settings.api_keys is not False:
                 opening = api_keys(database, self._run, size=self._settings.remember)
                 schemes.insert(0, await stack.enter_async_context(opening))  # first, to refuse a key beside a token
-            self._identifying = Identifying([*schemes, *ports.every(AUTHENTICATOR)])
+            await stack.enter_async_context(self._revocation.opened(ports, memory.forget))
+            self._identifying = Identifying(schemes, self._revocation.api)
+            self._identifying_operators = Identifying(schemes, self._revocation.operator)
             ports.provide(OPERATORS, Operators(self._operating.who))
             if database is not None and self._settings.login is not None:
                 login, maker = self._settings.login, self._material.maker()
@@ -142,7 +152,7 @@ class Plugin:
         if need is None and self._run.has_operator_listener:
             return
         if need in (None, "required"):
-            yield Check(Slot.IDENTIFY, self._identifying.required)
+            yield Check(Slot.IDENTIFY, self._identifying_operators.required)
             yield Check(Slot.AUTHORIZE, self._operating.allow)
         elif self._run.strict and not self._run.has_operator_listener:
             raise PluginError(
@@ -150,20 +160,24 @@ class Plugin:
                 "or give operators a listener of their own: operator = { port = 3001 } under [service]."
             )
         elif need == "optional":
-            yield Check(Slot.IDENTIFY, self._identifying.optional)
+            yield Check(Slot.IDENTIFY, self._identifying_operators.optional)
 
     @hookimpl
     def probes(self) -> Iterable[Probe]:
         if self._jwks is not None:
             yield Probe(f"{self._run.name}.jwks", self._jwks.check, timeout_s=PATIENCE_S + 1, critical=False)
+        yield from self._revocation.probes()
 
     @hookimpl
     def commands(self, group: click.Group) -> None:
         from plugins.auth.commands.auth import auth_group, init_command  # inside: a service that serves needs none
         from plugins.auth.commands.hash import hash_command
         from plugins.auth.commands.key import key_group
+        from plugins.auth.commands.revoke import revocations_command, revoke_command
         from plugins.auth.commands.token import token_command
 
         group.add_command(token_command(self._material.maker, self._settings.expires, self._run.clock))
         group.add_command(key_group(self._run, are_taken=self._settings.api_keys is not False))
-        group.add_command(auth_group(init_command(self._run), hash_command(cost_of(self._settings.login))))
+        revoking = (revoke_command(self._revocation, self._run), revocations_command(self._revocation, self._run))
+        hashing = hash_command(cost_of(self._settings.login))
+        group.add_command(auth_group(init_command(self._run), *revoking, hashing))

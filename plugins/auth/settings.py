@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field
 from yarl import URL
 
 from plugins.auth.login.settings import LoginSettings
+from plugins.auth.revocation.settings import RevocationSettings
 from plugins.auth.tokens.keys import AlgorithmName
 from service.api import Duration, PluginSettings, Secret
 
@@ -107,3 +108,5 @@ class Settings(PluginSettings):
 
     login: LoginSettings | None = None
     """Log in with a name and a password. Needs a database."""
+
+    revocation: RevocationSettings = RevocationSettings()

@@ -9,6 +9,7 @@ from aiohttp.hdrs import AUTHORIZATION, WWW_AUTHENTICATE
 from aiohttp.web import Request
 
 from plugins.auth.api_keys.knowing import SCHEME
+from plugins.auth.revocation.doubt import Guard
 from service.api import (
     PRINCIPAL,
     Authenticator,
@@ -30,8 +31,10 @@ TWICE: Final = "There is more than one Authorization header; send one."
 class Identifying:
     """Asks the schemes in their order; the first that recognises a request decides."""
 
-    def __init__(self, schemes: Sequence[Authenticator]) -> None:
+    def __init__(self, schemes: Sequence[Authenticator], guard: Guard) -> None:
+        """`guard` is that of the door at which they are asked, for times when what is revoked is not known."""
         self._schemes = tuple(schemes)
+        self._guard = guard
         self._challenges = ", ".join([scheme.challenge for scheme in schemes])
         self._way_in = f"{OR_A_KEY}." if any(scheme.scheme == SCHEME for scheme in schemes) else "."
 
@@ -55,7 +58,7 @@ class Identifying:
                     raise self._refused(error, scheme.challenge) from None
                 if not isinstance(found, Principal):
                     return self._wait(request, scheme, found)
-                request[PRINCIPAL] = found
+                self._found(request, found)
                 return None
         if said:
             raise self._refused(InvalidToken(UNKNOWN + self._way_in), self._challenges)
@@ -65,9 +68,14 @@ class Identifying:
 
     async def _wait(self, request: Request, scheme: Authenticator, found: Awaitable[Principal]) -> None:
         try:
-            request[PRINCIPAL] = await found
+            self._found(request, await found)
         except Unauthenticated as error:
             raise self._refused(error, scheme.challenge) from None
+
+    def _found(self, request: Request, principal: Principal) -> None:
+        if self._guard.doubt.lasts:
+            self._guard.weigh(principal)
+        request[PRINCIPAL] = principal
 
     @staticmethod
     def _refused(error: Unauthenticated, challenge: str) -> Unauthenticated:

@@ -13,7 +13,7 @@ import asyncpg
 from plugins.database.opening import FIRST_DELAY_S, LONGEST_DELAY_S, Connector
 from plugins.database.sqlstate import DRIVER_ERRORS, LOST, RETRY_AFTER
 
-PING_EVERY_S = 15.0
+PING_EVERY_S = 5.0
 """How long a connection that has died without a word goes unnoticed (chosen)."""
 
 

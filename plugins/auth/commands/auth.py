@@ -12,7 +12,7 @@ from service.api import Run
 
 
 def auth_group(*commands: click.Command) -> click.Group:
-    group = click.Group("auth", help="Look after what auth keeps in the database.")
+    group = click.Group("auth", help="Look after what auth keeps: its schema, and which tokens are revoked.")
     for command in commands:
         group.add_command(command)
     return group
