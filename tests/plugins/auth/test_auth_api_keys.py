@@ -470,8 +470,9 @@ async def test_nothing_is_remembered_while_revocations_are_not_heard(
     serve_keys: Any, kept: Store, url: str, asked: list[str], clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One question a second then, and memory again once they are heard."""
-    listeners = (
-        f"SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%{CHANNEL}%'"
+    end_listeners = (
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+        f"WHERE datname = current_database() AND query LIKE 'LISTEN%{CHANNEL}%'"
     )
     told: list[str] = []
     for name in ("begin", "lose"):
@@ -482,7 +483,7 @@ async def test_nothing_is_remembered_while_revocations_are_not_heard(
     service = await serve_keys()
     key = await kept.make()
     assert await sent(service, key) == (200, "key:ci")
-    await ask_as(url, f"SELECT pg_terminate_backend(({listeners}))")
+    await ask_as(url, end_listeners)
     await eventually(lambda: "lose" in told)
     if told[-1] == "lose":
         asked.clear()
