@@ -23,7 +23,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
-from plugins.auth.api_keys import api_keys
+from plugins.auth.api_keys import open_keys
 from plugins.auth.material import Material
 from plugins.auth.schemes import Bearer
 from plugins.auth.settings import Need, RouteSettings, Settings
@@ -102,7 +102,7 @@ class Plugin:
             if database is not None and database.is_own and self._run.serves:
                 await make_schema(database)
             if database is not None and self._settings.api_keys is not False:
-                opening = api_keys(database, self._run, size=self._settings.remember)
+                opening = open_keys(database, self._run, size=self._settings.remember)
                 schemes.insert(0, await stack.enter_async_context(opening))  # first, to refuse a key beside a token
             self._identifying = Identifying([*schemes, *ports.every(AUTHENTICATOR)])
             ports.provide(OPERATORS, Operators(self._operating.who))
