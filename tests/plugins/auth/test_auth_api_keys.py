@@ -6,6 +6,7 @@ import asyncio
 import hmac
 import inspect
 import json
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -337,6 +338,23 @@ async def test_absent_and_wrong_and_ended_keys_cost_the_same(
         clock.advance(1)
         assert await sent(service, text) == INVALID
         assert len(asked) == 2
+
+
+@pytest.mark.slow
+async def test_time_does_not_tell_absent_keys_from_wrong_ones(serve_keys: Any, kept: Store) -> None:
+    """Over 200 pairs in turns the chance that a wrong one took longer than an absent one is near one half: the
+    statistic of Mann and Whitney over the number of pairs, whose standard deviation is 0.029 here."""
+    service = await serve_keys()
+    wrong = [signed((await kept.make(f"ci-{each}")).text[:17] + new_key().text[17:60]) for each in range(200)]
+    taken: dict[str, list[float]] = {"wrong": [], "absent": []}
+    for each, text in enumerate(wrong):
+        turns = [("wrong", text), ("absent", new_key().text)]
+        for kind, key in turns if each % 2 else reversed(turns):
+            begun = time.perf_counter()
+            assert await sent(service, key) == INVALID
+            taken[kind].append(time.perf_counter() - begun)
+    above = sum((one > other) + (one == other) / 2 for one in taken["wrong"] for other in taken["absent"])
+    assert 0.4 < above / 200**2 < 0.6
 
 
 # --- what is remembered
