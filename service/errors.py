@@ -38,6 +38,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from http import HTTPStatus
 from typing import ClassVar
 
@@ -232,8 +233,14 @@ class DependencyError(PluginError):
 
 def timestamp(now_s: float) -> str:
     """`now_s` (seconds since the epoch) as RFC 3339 in UTC with milliseconds: `2026-01-01T00:00:00.000Z`."""
-    instant = datetime.fromtimestamp(now_s, UTC)
-    return f"{instant:%Y-%m-%dT%H:%M:%S}.{instant.microsecond // 1000:03d}Z"
+    second, microseconds = divmod(round(now_s * 1_000_000), 1_000_000)
+    return f"{_second(second)}.{microseconds // 1000:03d}Z"
+
+
+@lru_cache(maxsize=1)
+def _second(instant_s: int) -> str:
+    """Made once a second: it took most of the time in which an error was written."""
+    return f"{datetime.fromtimestamp(instant_s, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def error_body(error: ServiceError, *, request_id: str, now_s: float) -> bytes:

@@ -19,7 +19,8 @@ from service.api import Clock, Route
 class Means:
     """What handlers work with."""
 
-    database: Healing
+    database: Callable[[Resource], Healing]
+    """What the handlers of a resource ask."""
     clock: Clock
     shapes: Shapes
     writer: Callable[[Resource], WriteHandler]
@@ -33,11 +34,11 @@ def declare(resources: Sequence[Resource], means: Means, *, instance: str, top: 
     yield Route("GET", top, index.list_resources, name=f"{instance}.index", summary="List what there is.")
     for resource in resources:
         name, tags = f"{prefix}{resource.name}", (f"{prefix}{resource.name}",)
-        path = f"{top}/{resource.path}".lstrip("/")
+        path, database = f"{top}/{resource.path}".lstrip("/"), means.database(resource)
         yield Route(
             "GET",
             path,
-            ListHandler(resource, means.database, means.clock, means.shapes, name=f"{name}.list").list_rows,
+            ListHandler(resource, database, means.clock, means.shapes, name=f"{name}.list").list_rows,
             name=f"{name}.list",
             tags=tags,
             reads=(name,),
@@ -51,7 +52,7 @@ def declare(resources: Sequence[Resource], means: Means, *, instance: str, top: 
         yield Route(
             "GET",
             item,
-            ItemHandler(resource, means.database).read_row,
+            ItemHandler(resource, database).read_row,
             name=f"{name}.read",
             tags=tags,
             reads=(name,),
@@ -59,7 +60,8 @@ def declare(resources: Sequence[Resource], means: Means, *, instance: str, top: 
         )
         for child in resource.children:
             below, called = Below(resource, child), f"{name}.{child.name}.list"
-            handler = ListHandler(child.resource, means.database, means.clock, means.shapes, name=called, below=below)
+            asked = means.database(child.resource)
+            handler = ListHandler(child.resource, asked, means.clock, means.shapes, name=called, below=below)
             yield Route(
                 "GET",
                 f"{item}/{child.segment}",
@@ -73,16 +75,16 @@ def declare(resources: Sequence[Resource], means: Means, *, instance: str, top: 
 
 def _writing(resource: Resource, handler: WriteHandler, path: str, name: str, tags: tuple[str, ...]) -> Iterator[Route]:
     """The routes by which rows are written, as far as clients may."""
-    what, item, actions = resource.name, f"{path}/{{id}}", resource.writes.actions
-    served = [
-        ("create", "POST", path, "create", handler.create, f"Make a row of {what}."),
-        ("update", "PATCH", item, "update", handler.update, f"Change fields of one row of {what}."),
-        ("update", "PUT", item, "replace", handler.replace, f"Replace one row of {what}."),
-        ("delete", "DELETE", item, "delete", handler.delete, f"Remove one row of {what}."),
-    ]
-    for action, method, place, verb, handle, summary in served:
-        if action in actions:
+    what, item, taken = resource.name, f"{path}/{{id}}", {*resource.methods, *resource.item_methods}
+    served = {
+        "POST": (path, "create", handler.create, f"Make a row of {what}."),
+        "PATCH": (item, "update", handler.update, f"Change fields of one row of {what}."),
+        "PUT": (item, "replace", handler.replace, f"Replace one row of {what}."),
+        "DELETE": (item, "delete", handler.delete, f"Remove one row of {what}."),
+    }
+    for method, (place, verb, handle, summary) in served.items():
+        if method in taken:
             yield Route(method, place, handle, name=f"{name}.{verb}", tags=tags, writes=(name,), summary=summary)
-    if "update" in actions:  # Accept-Patch is more than the core knows to say (RFC 5789, section 3.1)
+    if "PATCH" in taken:  # Accept-Patch is more than the core knows to say (RFC 5789, section 3.1)
         summary = f"What may be done to one row of {what}."
         yield Route("OPTIONS", item, handler.options, name=f"{name}.options", tags=tags, summary=summary)

@@ -70,6 +70,9 @@ class Column:
     """`pg_attribute.atttypmod`, a domain's included: how long or exact a value may be; -1 is no limit."""
     is_deterministic: bool = True
     """False under a collation in which different texts can be equal; LIKE needs another one there."""
+    origin: str | None = None
+    """Its name where the values are: in the table itself, or in the one behind a view; None where that is not known, or
+    there is none."""
     comment: str | None = None
 
 
@@ -102,6 +105,8 @@ class Table:
     """Cannot be read by anybody: its foreign-data wrapper, or that of a table behind it, has no handler."""
     is_partition: bool = False
     is_from_extension: bool = False
+    has_heirs: bool = False
+    """Other tables inherit from it, by INHERITS: their rows are among its own, and no key of its binds them."""
     columns: Mapping[str, Column] = field(default_factory=dict)
     """By name, in the table's order."""
     keys: tuple[tuple[str, ...], ...] = ()
@@ -111,6 +116,10 @@ class Table:
     """What PostgreSQL can do to its rows: for a view that may be nothing."""
     granted: tuple[Action, ...] = ("create", "update", "delete")
     """What the role may do, to some of its columns at least."""
+    kept: tuple[Action, ...] = ()
+    """What a trigger that runs before it, or a rule in its place, may answer with no row, though there was one."""
+    mute: tuple[Action, ...] = ()
+    """What a rule does something else for that gives no row back: our statements fail."""
     shows: tuple[str, ...] = ()
     """Tables and views whose rows are seen through this one: a view's, a partitioned table's partitions."""
     comment: str | None = None
@@ -171,6 +180,71 @@ WITH RECURSIVE broken AS (  -- foreign tables that no wrapper can read, and view
     FROM pg_catalog.pg_class c
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname = $1::text AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+), behind(top, oid, is_sole) AS (  -- where a write to a relation arrives: children, partitions, what a view shows
+    SELECT oid, oid, true
+    FROM relation
+    WHERE relkind <> 'm'
+    UNION
+    SELECT b.top, next.oid, b.is_sole AND next.is_sole
+    FROM behind b
+    CROSS JOIN LATERAL (
+        SELECT i.inhrelid, true
+        FROM pg_catalog.pg_inherits i
+        WHERE i.inhparent = b.oid
+        UNION ALL
+        SELECT s.oid, count(*) OVER () = 1
+        FROM (
+            SELECT DISTINCT c.oid
+            FROM pg_catalog.pg_rewrite w
+            JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.objid = w.oid
+                                       AND d.refclassid = 'pg_catalog.pg_class'::regclass
+            JOIN pg_catalog.pg_class c ON c.oid = d.refobjid AND c.relkind IN ('r', 'p', 'v', 'f')
+            WHERE w.ev_class = b.oid AND w.ev_type = '1' AND c.oid <> b.oid
+        ) s
+    ) next(oid, is_sole)
+), meddling(top, action, is_mute) AS (  -- triggers that may answer with no row; rules that do something else instead
+    SELECT b.top, e.action, false
+    FROM behind b
+    JOIN pg_catalog.pg_trigger t ON t.tgrelid = b.oid AND t.tgenabled IN ('O', 'A')
+                                AND t.tgtype & 1 <> 0 AND t.tgtype & 66 <> 0  -- for each row, BEFORE or INSTEAD OF
+    JOIN (VALUES ('create', 4), ('delete', 8), ('update', 16)) e(action, bit) ON t.tgtype & e.bit <> 0
+    UNION
+    SELECT b.top, e.action, NOT bool_or(w.ev_action::text ~ ':returningList [(]')
+    FROM behind b
+    JOIN relation r ON r.oid = b.top
+    JOIN pg_catalog.pg_rewrite w ON w.ev_class = b.oid AND w.is_instead AND w.ev_enabled IN ('O', 'A')
+    JOIN (VALUES ('update', '2', 16), ('create', '3', 4), ('delete', '4', 8)) e(action, type, bit)
+      ON w.ev_type::text = e.type
+    WHERE b.is_sole AND (b.oid = b.top OR r.instead & e.bit = 0)
+    GROUP BY b.top, b.oid, e.action
+), target AS (  -- which column stands behind one of a view; a number that has several, as in a subquery, is left out
+    SELECT w.ev_class AS oid, min(m.part)::bigint[] AS part
+    FROM pg_catalog.pg_rewrite w
+    CROSS JOIN LATERAL pg_catalog.regexp_matches(w.ev_action::text,
+        ':resno (\\d+) :resname (?:[^ \\\\]|\\\\.)+ :ressortgroupref \\d+ :resorigtbl (\\d+) :resorigcol (\\d+)',
+        'g') m(part)
+    WHERE w.ev_type = '1' AND w.ev_class IN (SELECT oid FROM behind)
+    GROUP BY w.ev_class, m.part[1]
+    HAVING count(DISTINCT m.part) = 1
+), origin(oid, number, source, at) AS (
+    SELECT oid, part[1], part[2]::oid, part[3]
+    FROM target
+    UNION
+    SELECT o.oid, o.number, t.part[2]::oid, t.part[3]
+    FROM origin o
+    JOIN target t ON t.oid = o.source AND t.part[1] = o.at
+), named AS (  -- the names of these, by number
+    SELECT o.oid, json_object_agg(o.number, s.attname) AS names
+    FROM origin o
+    JOIN pg_catalog.pg_class c ON c.oid = o.source AND c.relkind <> 'v'
+    JOIN pg_catalog.pg_attribute s ON s.attrelid = o.source AND s.attnum = o.at
+    GROUP BY o.oid
+), meddled AS (
+    SELECT top AS oid,
+           json_agg(DISTINCT action) FILTER (WHERE NOT is_mute) AS kept,
+           json_agg(DISTINCT action) FILTER (WHERE is_mute) AS mute
+    FROM meddling
+    GROUP BY top
 ), used AS (  -- each type of a column, and whatever it is made of
     SELECT a.atttypid AS oid
     FROM pg_catalog.pg_attribute a
@@ -257,6 +331,9 @@ SELECT json_build_object(
                 SELECT FROM pg_catalog.pg_depend d
                 WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = r.oid AND d.deptype = 'e'
             ),
+            'has_heirs', r.relkind IN ('r', 'f') AND EXISTS (
+                SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = r.oid
+            ),
             'columns', coalesce((
                 SELECT json_object_agg(a.attname, json_build_object(
                     'name', a.attname,
@@ -274,6 +351,7 @@ SELECT json_build_object(
                         AND pg_catalog.has_column_privilege(r.oid, a.attnum, 'UPDATE'),
                     'declared', pg_catalog.format_type(a.atttypid, a.atttypmod),
                     'modifier', greatest(a.atttypmod, t.modifier),
+                    'origin', CASE WHEN r.relkind <> 'v' THEN a.attname ELSE n.names ->> a.attnum::text END,
                     'is_deterministic', coalesce(l.collisdeterministic, true),
                     'comment', pg_catalog.col_description(r.oid, a.attnum)
                 ) ORDER BY a.attnum)
@@ -288,13 +366,16 @@ SELECT json_build_object(
                 FROM pg_catalog.pg_index i
                 JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
                 CROSS JOIN LATERAL (
-                    SELECT json_agg(a.attname ORDER BY part.at) AS columns, bool_and(a.attnotnull) AS not_null
-                    FROM unnest(i.indkey::int2[]) WITH ORDINALITY part(number, at)
+                    SELECT json_agg(a.attname ORDER BY part.at) AS columns,
+                           bool_and(a.attnotnull AND (l.collisdeterministic IS NOT FALSE OR l.oid = part.collated))
+                               AS is_strict  -- values that the column takes for equal the index must take for equal
+                    FROM unnest(i.indkey::int2[], i.indcollation::oid[]) WITH ORDINALITY part(number, collated, at)
                     JOIN pg_catalog.pg_attribute a ON a.attrelid = r.oid AND a.attnum = part.number
+                    LEFT JOIN pg_catalog.pg_collation l ON l.oid = a.attcollation
                     WHERE part.at <= i.indnkeyatts
                 ) k
                 WHERE i.indrelid = r.oid AND i.indisunique AND i.indisvalid
-                      AND i.indpred IS NULL AND i.indexprs IS NULL AND k.not_null
+                      AND i.indpred IS NULL AND i.indexprs IS NULL AND k.is_strict
             ), '[]'),
             'foreign_keys', coalesce((
                 SELECT json_agg(json_build_object(
@@ -334,6 +415,8 @@ SELECT json_build_object(
                 ) privilege(action, is_granted)
                 WHERE is_granted
             ),
+            'kept', coalesce(m.kept, '[]'),
+            'mute', coalesce(m.mute, '[]'),
             'shows', (
                 SELECT coalesce(json_agg(DISTINCT source.relname), '[]')
                 FROM relation source
@@ -351,6 +434,8 @@ SELECT json_build_object(
             'comment', pg_catalog.obj_description(r.oid, 'pg_class')
         ) ORDER BY r.relname)
         FROM relation r
+        LEFT JOIN named n ON n.oid = r.oid
+        LEFT JOIN meddled m ON m.oid = r.oid
     ), '{}')
 )
 """

@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
-from plugins.resources.schema.catalogue import Action, Column, Table
+from plugins.resources.schema.catalogue import LONG_NUMBERS, Action, Column, Table
 from plugins.resources.schema.kinds import Kind
+
+READING: Final = ("GET", "HEAD", "OPTIONS")
+"""The methods that every list and every row takes."""
+
+WRITING: Final[Mapping[Action, tuple[str, ...]]] = {
+    "create": ("POST",),
+    "update": ("PUT", "PATCH"),
+    "delete": ("DELETE",),
+}
+"""The methods by which clients do it: `create` to a list, the others to a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +30,12 @@ class Field:
     kind: Kind
     are_digits_text: bool = False
     """True where numbers of many digits are shown as text."""
+
+    @property
+    def is_shown_as_text(self) -> bool:
+        """Whether this is such a number."""
+        type_ = self.column.type
+        return self.are_digits_text and type_.schema == "pg_catalog" and type_.name in LONG_NUMBERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +71,16 @@ class Resource:
     fields: Mapping[str, Field]
     """What clients see and may name, by API name, in the order of the answer."""
     key: tuple[Field, ...]
-    """What identifies a row; empty where nothing does."""
+    """What identifies a row; empty where nothing does that clients see."""
     has_items: bool
-    """True where the key can be given in a URL: it is visible and of comparable kinds."""
+    """True where the key can be given in a URL: there is one, of comparable kinds."""
     tie_break: tuple[Field, ...]
-    """What is appended to every sort to make it total: the key, or all that can be sorted by."""
+    """What is appended to every sort to make it total: the key, or all that can be sorted by. Clients see all of it, or
+    the order would tell of what is hidden."""
+    is_key_unique: bool = True
+    """False where only the settings say so, and a write has to look."""
+    keyless: str = ""
+    """Why there is no key, as it goes on after `since`."""
     sort: tuple[Order, ...] = ()
     """The default sort, before the tie-break."""
     limit: int = 10
@@ -70,10 +92,21 @@ class Resource:
     def cursorless(self) -> str:
         """Why its lists have no cursors, as it goes on after `since`; empty where they have."""
         if not self.key:
-            return "it has no key"
-        if any(self.fields.get(part.name) is not part for part in self.key):
-            return "its key is hidden"
+            return self.keyless
         return "" if all(part.kind.is_sortable for part in self.key) else "its key is of a type that has no order"
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """What its list takes."""
+        return (*READING, *self._writing("create"))
+
+    @property
+    def item_methods(self) -> tuple[str, ...]:
+        """What a single row takes, where there are any."""
+        return (*READING, *self._writing("update"), *self._writing("delete")) if self.has_items else ()
+
+    def _writing(self, action: Action) -> tuple[str, ...]:
+        return WRITING[action] if action in self.writes.actions else ()
 
     def total_order(self, sort: tuple[Order, ...]) -> tuple[Order, ...]:
         """`sort` with the tie-break, in the direction of its last column: one index, read either way, serves both."""
