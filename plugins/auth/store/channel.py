@@ -17,8 +17,8 @@ _NOTIFY: Final = "SELECT pg_notify($1, $2)"
 @dataclass(frozen=True, slots=True)
 class Message:
     kind: str
-    """What it is about: `key`, an API key that is revoked; `revocation`, of tokens; `echo`, of who wants to know whether
-    it hears."""
+    """What it is about: `key`, an API key that is revoked; `revocation`, of tokens; `echo`, of who wants to know
+    whether it hears."""
     value: str
     """Which one: no secret, since whoever may connect may listen."""
 

@@ -16,7 +16,7 @@ from plugins.resources.schema.catalogue import Action, Catalogue, Table
 from plugins.resources.schema.findings import Findings, Mistake, hint
 from plugins.resources.schema.keys import TABLES
 from plugins.resources.schema.naming import SEGMENT_CHARS, encoded
-from plugins.resources.schema.relating import with_children
+from plugins.resources.schema.relationships import with_children
 from plugins.resources.schema.resource import Resource
 from plugins.resources.schema.shaping import shape
 from plugins.resources.schema.visibility import betraying_columns, closed_columns
