@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import inspect
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -24,6 +23,7 @@ from plugins.database.pool import Postgres
 from service.api import DATABASE, Database, Ports, hookimpl
 from service.errors import SettingsError
 from service.testing import FakeClock, PostgresServer
+from tests.plugins.waiting import eventually
 
 SCHEMA = ";\n".join(STATEMENTS)
 INVALID = (401, "INVALID_TOKEN")
@@ -104,15 +104,6 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(knowing, "find_key", find)
     return ids
-
-
-async def eventually(condition: Callable[[], Any], *, within_s: float = 10.0) -> None:
-    async with asyncio.timeout(within_s):
-        while True:
-            holds = condition()
-            if await holds if inspect.isawaitable(holds) else holds:
-                return
-            await asyncio.sleep(0.01)
 
 
 async def ask_as(url: str, sql: str, *args: object) -> Any:

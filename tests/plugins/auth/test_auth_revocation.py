@@ -4,10 +4,10 @@ restart, and when a message was missed; and what each door does while the store 
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -20,6 +20,7 @@ from service.api import Script, Unavailable, timestamp
 from service.testing import TOKEN_SECRET, PluginContract
 from service.testing.postgres import PostgresServer
 from service.testing.redis import RedisServer
+from tests.plugins.waiting import eventually
 
 SCHEMA = ";".join(STATEMENTS)
 OK, REVOKED, AWAY = (200, "ada"), (401, "INVALID_TOKEN"), (503, "SERVICE_UNAVAILABLE")
@@ -27,13 +28,7 @@ GENEROUS = {"command": "10s", "connect": "10s"}
 """For tests that are not about time: a busy machine is no fault."""
 
 
-async def until(condition: Callable[[], Any], *, within_s: float = 20.0) -> None:
-    async with asyncio.timeout(within_s):
-        while True:
-            holds = condition()
-            if await holds if inspect.isawaitable(holds) else holds:
-                return
-            await asyncio.sleep(0.01)
+until = partial(eventually, within_s=20.0)
 
 
 @dataclass

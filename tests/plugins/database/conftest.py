@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import inspect
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,24 +13,12 @@ import pytest
 
 from plugins.database import Plugin, Settings
 from plugins.database.lending import Lender
-from service.api import Database, PortKey, Probe, Run
+from service.api import Database, Probe, Run
 from service.run import SystemClock
 from service.testing.postgres import PostgresServer
-
-
-@dataclass
-class OnePort:
-    """As many ports as this plugin needs."""
-
-    provided: list[Any] = field(default_factory=list)
-
-    def need(self, key: PortKey[Any]) -> Any:
-        raise AssertionError("The database needs nothing.")
-
-    find = every = need
-
-    def provide(self, key: PortKey[Any], port: Any) -> None:
-        self.provided.append(port)
+from tests.plugins import waiting
+from tests.plugins.one_port import OnePort
+from tests.plugins.waiting import Eventually
 
 
 @dataclass
@@ -139,19 +125,7 @@ def ask() -> Ask:
     return one_value
 
 
-Eventually = Callable[..., Coroutine[Any, Any, None]]
-
-
 @pytest.fixture
 def eventually() -> Eventually:
-    """`await eventually(condition)`: for what another program does in its own time; TimeoutError if it does not."""
-
-    async def wait(condition: Callable[[], Any], *, within_s: float = 10.0) -> None:
-        async with asyncio.timeout(within_s):
-            while True:
-                holds = condition()
-                if await holds if inspect.isawaitable(holds) else holds:
-                    return
-                await asyncio.sleep(0.01)
-
-    return wait
+    """`tests.plugins.waiting.eventually`."""
+    return waiting.eventually

@@ -2,40 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
-import inspect
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from plugins.redis import Plugin, Settings
-from service.api import PortKey, Probe, Redis, Run
+from service.api import Probe, Redis, Run
 from service.run import SystemClock, Tasks
 from service.testing.redis import RedisServer
+from tests.plugins import waiting
+from tests.plugins.one_port import OnePort
+from tests.plugins.waiting import Eventually
 
 GENEROUS = {"command": "10s", "connect": "10s"}
 """For tests that are not about time: a busy machine is no fault."""
-
-
-@dataclass
-class OnePort:
-    """As many ports as this plugin needs."""
-
-    provided: list[Any] = field(default_factory=list)
-
-    def need(self, key: PortKey[Any]) -> Any:
-        raise AssertionError("Redis needs nothing.")
-
-    find = every = need
-
-    def provide(self, key: PortKey[Any], port: Any) -> None:
-        self.provided.append(port)
 
 
 @dataclass
@@ -134,22 +121,10 @@ def answer_of(server: RedisServer, command: str) -> str:
     return told.decode().removesuffix("+OK\r\n")
 
 
-Eventually = Callable[..., Coroutine[Any, Any, None]]
-
-
 @pytest.fixture
 def eventually() -> Eventually:
-    """`await eventually(condition)`: for what another program does in its own time; TimeoutError if it does not."""
-
-    async def wait(condition: Callable[[], Any], *, within_s: float = 20.0) -> None:
-        async with asyncio.timeout(within_s):
-            while True:
-                holds = condition()
-                if await holds if inspect.isawaitable(holds) else holds:
-                    return
-                await asyncio.sleep(0.01)
-
-    return wait
+    """`tests.plugins.waiting.eventually`."""
+    return partial(waiting.eventually, within_s=20.0)
 
 
 @pytest.fixture(scope="session")
