@@ -1,7 +1,9 @@
 """Bearer tokens for tests: what a plugin does for whom, in a service where `auth` is on and knows `TOKEN_SECRET`.
 
-service = await make_service(["auth", "hello"], {"plugins": {"auth": {"secret": TOKEN_SECRET}}})
-headers = {"Authorization": f"Bearer {make_token('ada', role='admin')}"}
+    service = await make_service(["auth", "hello"], {"plugins": {"auth": {"secret": TOKEN_SECRET}}})
+    headers = {"Authorization": f"Bearer {make_token('ada', role='admin')}"}
+
+Its secret is no secret, so no other service accepts them.
 """
 
 from __future__ import annotations

@@ -1,1 +1,4 @@
-"""What an operator does by command: `pegboard token`, `pegboard key`, `pegboard auth`; each file has one."""
+"""What an operator does by command, a file each: `pegboard token`, `pegboard key`, `pegboard auth`.
+
+`database.py` and `times.py` are for all of them.
+"""

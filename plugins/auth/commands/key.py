@@ -13,6 +13,7 @@ import orjson
 
 from plugins.auth.api_keys.text import PREFIX, ApiKey, id_in, new_key, shown_id
 from plugins.auth.commands.database import opened_database, opened_schema
+from plugins.auth.commands.times import duration_of, shown
 from plugins.auth.store.keys import StoredKey, add_key, every_key, revoke_keys, rotate_key
 from plugins.auth.store.schema import SCHEMA, has_schema, make_schema
 from service.api import Duration, PluginError, Run, nearest
@@ -267,7 +268,7 @@ def _unknown(reference: str, keys: Sequence[StoredKey]) -> click.BadParameter:
 
 
 def _time(time: datetime | None) -> str | None:
-    return None if time is None else time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return None if time is None else shown(time)
 
 
 # --- what is given
@@ -307,12 +308,7 @@ def _overlap(context: click.Context, option: click.Parameter, text: str) -> floa
 
 
 def _duration(text: str, *, least_s: float) -> float:
-    try:
-        duration = Duration(text)
-    except ValueError as error:
-        raise click.BadParameter(f"{error}.") from None
-    if duration.seconds < least_s:
-        raise click.BadParameter("a key lives for a second at least.")
+    duration = duration_of(text, too_short="a key lives for a second at least.", least_s=least_s)
     if duration > LONGEST:
         raise click.BadParameter(f"{LONGEST} is the longest.")
     return duration.seconds

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import click
 import orjson
 
+from plugins.auth.commands.times import duration_of, shown
 from plugins.auth.revocation.held import Revoked
 from plugins.auth.revocation.opening import Revocation
 from plugins.auth.tokens.verifying import LAST_SECOND, Refused, unverified_claims
@@ -19,15 +20,7 @@ AHEAD_S = 1.0
 
 
 def _duration(context: click.Context, option: click.Parameter, text: str | None) -> Duration | None:
-    if text is None:
-        return None
-    try:
-        duration = Duration(text)
-    except ValueError as error:
-        raise click.BadParameter(f"{error}.") from None
-    if duration.seconds < 1:
-        raise click.BadParameter("a revocation lasts for a second at least.")
-    return duration
+    return None if text is None else duration_of(text, too_short="a revocation lasts for a second at least.")
 
 
 def _instant(context: click.Context, option: click.Parameter, text: str | None) -> float | None:
@@ -180,4 +173,4 @@ def _what(revoked: Revoked) -> str:
 
 
 def _at(second: int) -> str:
-    return f"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return shown(datetime.fromtimestamp(second, UTC))

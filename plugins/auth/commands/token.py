@@ -8,18 +8,13 @@ from collections.abc import Callable
 import click
 import orjson
 
+from plugins.auth.commands.times import duration_of
 from plugins.auth.tokens.making import REGISTERED, Maker
 from service.api import Clock, Duration
 
 
 def _lifetime(context: click.Context, option: click.Parameter, text: str) -> Duration:
-    try:
-        lifetime = Duration(text)
-    except ValueError as error:
-        raise click.BadParameter(f"{error}.") from None
-    if lifetime.seconds < 1:
-        raise click.BadParameter("a token lives for a second at least.")
-    return lifetime
+    return duration_of(text, too_short="a token lives for a second at least.")
 
 
 def token_command(maker: Callable[[], Maker], expires: Duration, clock: Clock) -> click.Command:
