@@ -60,8 +60,11 @@ class Binding(Generic[M]):
         misspelt = {
             (*error.path[:-1], self._subject.guess(error)) for error in errors if error.kind == "extra_forbidden"
         }
-        for error in errors:
-            if not (error.kind == "missing" and error.path in misspelt):  # one mistake, one fault
+        wrong_inside = {error.path[:length] for error in errors for length in range(len(error.path))}
+        for error in errors:  # one mistake, one fault
+            is_misspelt = error.kind == "missing" and error.path in misspelt
+            is_short_of_it = error.kind == "too_short" and error.path in wrong_inside  # pydantic counts what is right
+            if not (is_misspelt or is_short_of_it):
                 report.add(self._fault(error))
         self.result = None if settled or errors else result
         self.faulty = {path[0] for path in settled} | {error.path[0] for error in errors if error.path}

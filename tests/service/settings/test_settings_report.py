@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated, Literal
 
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from pydantic import Field
 
 from service.errors import SettingsError
 from service.settings import PluginSettings, Secret, Settings, nearest
@@ -82,6 +84,18 @@ def test_plugin_whose_validator_crashes_is_a_fault_without_the_values(load: Load
     assert settings.bind("x", Model, run=None) is None
     assert "RuntimeError was raised" in settings.faults[0].message
     assert CANARY not in str(settings.faults[0])
+
+
+@pytest.mark.parametrize(("written", "faults"), [('["HS255"]', ["algorithms[0]"]), ("[]", ["algorithms"])])
+def test_list_is_not_said_to_be_empty_for_what_is_wrong_in_it(load: Load, written: str, faults: list[str]) -> None:
+    class Model(PluginSettings):
+        algorithms: Annotated[tuple[Literal["HS256", "RS256"], ...], Field(min_length=1)]
+
+    settings = load(f"[plugins.x]\nenabled = true\nalgorithms = {written}\n")
+    assert settings.bind("x", Model, run=None) is None
+    assert [str(fault).split(":")[1].split()[-1] for fault in settings.faults] == [
+        f"plugins.x.{name}" for name in faults
+    ]
 
 
 SECRET_LINES = [
