@@ -24,6 +24,12 @@ REALM: Final = 'realm="api"'
 log = logging.getLogger("pegboard.auth")
 
 
+def names_scheme(request: Request, scheme: str) -> bool:
+    """Whether the Authorization header begins with it, credentials or none after it (RFC 9110, section 11.4)."""
+    said = request.headers.get(AUTHORIZATION)
+    return said is not None and said[: len(scheme) + 1].lower().removesuffix(" ") == scheme
+
+
 class Bearer:
     """`Authorization: Bearer TOKEN` (RFC 6750). A token anywhere else is not looked at."""
 
@@ -42,8 +48,7 @@ class Bearer:
         self._jwks = jwks
 
     def recognises(self, request: Request) -> bool:
-        said = request.headers.get(AUTHORIZATION)
-        return said is not None and (said[:7].lower() == "bearer " or said.lower() == "bearer")
+        return names_scheme(request, self.scheme)
 
     def authenticate(self, request: Request) -> Principal | Awaitable[Principal]:
         """At once, unless keys have to be fetched. Raises InvalidToken, TokenExpired."""

@@ -11,6 +11,7 @@ from multidict import istr
 
 from plugins.auth.api_keys.knowing import SCHEME, KnownKeys
 from plugins.auth.api_keys.text import LENGTH, ApiKey, parse_key
+from plugins.auth.schemes import names_scheme
 from plugins.auth.tokens.remembering import digest_of
 from service.api import InvalidToken, Principal
 
@@ -33,11 +34,7 @@ class ApiKeys:
         self._keys = keys
 
     def recognises(self, request: Request) -> bool:
-        headers = request.headers
-        if X_API_KEY in headers:
-            return True
-        said = headers.get(AUTHORIZATION)
-        return said is not None and (said[:7].lower() == "apikey " or said.lower() == "apikey")
+        return X_API_KEY in request.headers or names_scheme(request, SCHEME)
 
     def authenticate(self, request: Request) -> Principal | Awaitable[Principal]:
         """At once where the key is remembered. Raises InvalidToken."""
