@@ -35,17 +35,24 @@ from service.hooks import hookimpl, hookspec
 from service.keys import ALLOWED, CLIENT, PRINCIPAL, REQUEST_ID, VERSION, Client
 from service.parts import Alarm, Check, Finish, MountedRoute, Probe, Release, Route, Step, Wrap
 from service.ports import (
+    ACCESS,
     ANONYMOUS,
     AUTHENTICATOR,
     CHANGES,
     DATABASE,
+    EVERY_ROW,
+    NO_ROW,
     OPERATORS,
     REDIS,
     SERVING,
     About,
+    Access,
+    Action,
     Authenticator,
     Changes,
     Database,
+    Grant,
+    Grantable,
     Operators,
     PortKey,
     Ports,
@@ -55,6 +62,7 @@ from service.ports import (
     Script,
     Serving,
     Transaction,
+    Where,
 )
 from service.run import Clock, Run
 from service.secrets import CREDENTIAL_HEADERS, MASK, comparable_name, looks_secret
@@ -62,6 +70,7 @@ from service.settings import Duration, PluginSettings, Rate, Secret, Size, Uniqu
 from service.slots import Door, Slot
 
 __all__ = [
+    "ACCESS",
     "ALLOWED",
     "ANONYMOUS",
     "AUTHENTICATOR",
@@ -70,7 +79,9 @@ __all__ = [
     "CLIENT_CLOSED_REQUEST",
     "CREDENTIAL_HEADERS",
     "DATABASE",
+    "EVERY_ROW",
     "MASK",
+    "NO_ROW",
     "OPERATORS",
     "PRINCIPAL",
     "REDIS",
@@ -78,6 +89,8 @@ __all__ = [
     "SERVING",
     "VERSION",
     "About",
+    "Access",
+    "Action",
     "Alarm",
     "Answer",
     "Authenticator",
@@ -95,6 +108,8 @@ __all__ = [
     "Exchange",
     "Finish",
     "Forbidden",
+    "Grant",
+    "Grantable",
     "Heard",
     "InternalError",
     "InvalidBody",
@@ -136,6 +151,7 @@ __all__ = [
     "Unavailable",
     "Unique",
     "UnsupportedMediaType",
+    "Where",
     "Wrap",
     "ask_service",
     "comparable_name",

@@ -2,7 +2,8 @@
 
 Table    [plugins.auth]
 Slot     IDENTIFY: a bearer token, or what another scheme recognises; AUTHORIZE: operators' routes need a role
-Provides OPERATORS; takes every AUTHENTICATOR
+         and so do routes for which the settings name roles or scopes
+Provides OPERATORS; ACCESS, which rows and columns a role may have; takes every AUTHENTICATOR
 Raises   Unauthenticated 401 NO_TOKEN, InvalidToken 401 INVALID_TOKEN, TokenExpired 401 TOKEN_EXPIRED, Forbidden 403,
          Unavailable 503 while an issuer's keys have never been fetched
 Source   RFC 6750 (Bearer), RFC 7515 to 7519 and RFC 8725 (JWT), OWASP ASVS 5.0 V9
@@ -11,6 +12,7 @@ Source   RFC 6750 (Bearer), RFC 7515 to 7519 and RFC 8725 (JWT), OWASP ASVS 5.0 
 - `tokens/`      keys, what a valid token says, those that are remembered, new ones
 - `schemes.py`   which scheme recognises a request
 - `steps.py`     the Checks
+- `permissions/` what roles may do to tables, and who may ask a route
 - `material.py`  the settings' keys, read; `commands.py` `pegboard token`
 """
 
@@ -22,6 +24,9 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from plugins.auth.material import Material
+from plugins.auth.permissions.checking import Checking
+from plugins.auth.permissions.granting import Permissions
+from plugins.auth.permissions.requiring import Requiring
 from plugins.auth.schemes import Bearer
 from plugins.auth.settings import Need, RouteSettings, Settings
 from plugins.auth.steps import Identifying, Operating
@@ -29,6 +34,7 @@ from plugins.auth.tokens.jwks import PATIENCE_S, Jwks
 from plugins.auth.tokens.keys import Keys
 from plugins.auth.tokens.remembering import Memory
 from service.api import (
+    ACCESS,
     AUTHENTICATOR,
     OPERATORS,
     Check,
@@ -38,6 +44,7 @@ from service.api import (
     PluginError,
     Ports,
     Probe,
+    Route,
     Run,
     Slot,
     hookimpl,
@@ -51,7 +58,7 @@ __all__ = ["Plugin", "RouteSettings", "Settings"]
 
 class Plugin:
     uses = (AUTHENTICATOR,)
-    provides = (OPERATORS,)
+    provides = (OPERATORS, ACCESS)
 
     def __init__(self, settings: Settings, run: Run) -> None:
         self._settings = settings
@@ -59,6 +66,7 @@ class Plugin:
         self._material = Material(settings, run)
         self._jwks: Jwks | None = None
         self._operating = Operating(settings.operator_roles)
+        self._checking = Checking(settings.roles, run)
 
     @hookimpl
     @asynccontextmanager
@@ -88,6 +96,12 @@ class Plugin:
         bearer = Bearer(keys, rules, memory, self._run.clock, self._jwks)
         self._identifying = Identifying([bearer, *ports.every(AUTHENTICATOR)])
         ports.provide(OPERATORS, Operators(self._operating.who))
+        knows_nobody = self._settings.default == "none"
+        challenges = self._identifying.challenges
+        permissions = Permissions(
+            self._settings.roles, self._checking, challenges=challenges, knows_nobody=knows_nobody
+        )
+        ports.provide(ACCESS, permissions)
         try:
             yield
         finally:
@@ -95,13 +109,23 @@ class Plugin:
                 refreshing.cancel()
 
     @hookimpl
+    def routes(self) -> Iterable[Route]:
+        self._checking.finish()  # all that can be granted is known now
+        return ()
+
+    @hookimpl
     def steps(self, route: MountedRoute) -> Iterable[Check]:
-        need = route.settings(RouteSettings).need
+        settings = route.settings(RouteSettings)
+        needs_more = bool(settings.roles or settings.scopes)
+        need = settings.need or ("required" if needs_more else None)
         if route.door is Door.OPERATOR:
             yield from self._guard(route, need)
         elif route.door is Door.API and (need or self._settings.default) != "none":
             is_optional = (need or self._settings.default) == "optional"
             yield Check(Slot.IDENTIFY, self._identifying.optional if is_optional else self._identifying.required)
+        if needs_more and route.door is not Door.PROBE:
+            requiring = Requiring(settings.roles, settings.scopes, challenges=self._identifying.challenges)
+            yield Check(Slot.AUTHORIZE, requiring.allow)
 
     def _guard(self, route: MountedRoute, need: Need | None) -> Iterable[Check]:
         """Operators' routes need a role, whatever the default, unless they have a listener of their own."""

@@ -30,7 +30,8 @@ class Identifying:
 
     def __init__(self, schemes: Sequence[Authenticator]) -> None:
         self._schemes = tuple(schemes)
-        self._challenges = ", ".join([scheme.challenge for scheme in schemes])
+        self.challenges = ", ".join([scheme.challenge for scheme in schemes])
+        """What a 401 says of how to come in."""
 
     def required(self, request: Request) -> Awaitable[None] | None:
         """Refuses whoever does not say who they are."""
@@ -43,7 +44,7 @@ class Identifying:
     def _identify(self, request: Request, *, is_required: bool) -> Awaitable[None] | None:
         said = request.headers.getall(AUTHORIZATION, ())
         if len(said) > 1:
-            raise self._refused(InvalidToken(TWICE), self._challenges)
+            raise self._refused(InvalidToken(TWICE), self.challenges)
         for scheme in self._schemes:
             if scheme.recognises(request):
                 try:
@@ -55,9 +56,9 @@ class Identifying:
                 request[PRINCIPAL] = found
                 return None
         if said:
-            raise self._refused(InvalidToken(UNKNOWN), self._challenges)
+            raise self._refused(InvalidToken(UNKNOWN), self.challenges)
         if is_required:
-            raise self._refused(Unauthenticated(SAYING_NOTHING), self._challenges)
+            raise self._refused(Unauthenticated(SAYING_NOTHING), self.challenges)
         return None
 
     async def _wait(self, request: Request, scheme: Authenticator, found: Awaitable[Principal]) -> None:
