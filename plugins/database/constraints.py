@@ -1,4 +1,4 @@
-"""Which columns a constraint is about: PostgreSQL names the constraint that refused a write, never the columns."""
+"""Which columns a constraint or an index is about: PostgreSQL names what refused a write, never the columns."""
 
 from __future__ import annotations
 
@@ -19,13 +19,19 @@ SELECT n.nspname::text, c.relname::text, k.name::text,
         SELECT i.indrelid, x.relname, (i.indkey::int2[])[0:i.indnkeyatts - 1]
           FROM pg_catalog.pg_index i
           JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
-         WHERE i.indisunique
-           AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint o WHERE o.conindid = i.indexrelid)) k
+         WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_constraint o
+                            WHERE o.conindid = i.indexrelid AND o.contype <> 'f')
+         UNION ALL
+        SELECT p.partrelid, '', p.partattrs::int2[]
+          FROM pg_catalog.pg_partitioned_table p) k
   JOIN pg_catalog.pg_class c ON c.oid = k.relid
   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
  WHERE n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
 """
-"""Constraints, and unique indexes that are none; an expression in an index has no column here."""
+"""Constraints; indexes that are none; without a name, what a table is partitioned by. An expression has no column."""
+
+CHECK_VIOLATION = "23514"
+"""Of a constraint, or without one: the table has no partition for the row."""
 
 
 class Constraints:
@@ -62,4 +68,5 @@ class Constraints:
 def _name(error: BaseException) -> Name | None:
     parts = [getattr(error, part, None) for part in ("schema_name", "table_name", "constraint_name")]
     schema, table, constraint = [part if isinstance(part, str) else "" for part in parts]
-    return (schema, table, constraint) if constraint else None
+    is_named = bool(constraint) or (bool(table) and getattr(error, "sqlstate", None) == CHECK_VIOLATION)
+    return (schema, table, constraint) if is_named else None

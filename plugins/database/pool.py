@@ -34,6 +34,7 @@ from plugins.database.sqlstate import (
     answer_for,
     is_lost,
     is_outdated,
+    place,
     rule_for,
     sqlstate,
 )
@@ -216,12 +217,14 @@ class Postgres:
             await self._reload_constraints(error)
         answer = answer_for(error, sql, self._constraints.columns(error))
         code = sqlstate(error)
-        if code:
-            error.add_note(f"SQLSTATE {code}")
+        for note in (f"SQLSTATE {code}" if code else "", place(error)):
+            if note:
+                error.add_note(note)
         if isinstance(error, asyncpg.PostgresError):
             error.detail = None  # "Failing row contains (...)"
         if answer.status > 500:
-            log.warning("SQLSTATE %s: answered with %d", code or type(error).__name__, answer.status)
+            way_out = f"; {way_out}" if (way_out := rule_for(error, sql).way_out) else ""
+            log.warning("SQLSTATE %s: answered with %d%s", code or type(error).__name__, answer.status, way_out)
         return answer
 
     async def _reload_constraints(self, error: BaseException) -> None:

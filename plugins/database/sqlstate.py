@@ -7,6 +7,7 @@ Source: PostgreSQL, Appendix A "PostgreSQL Error Codes"; the statuses are compar
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ from service.api import (
     InternalError,
     InvalidBody,
     InvalidRequest,
+    NotFound,
     OutcomeUnknown,
     SchemaChanged,
     ServiceError,
@@ -45,6 +47,8 @@ class Rule:
     message: str
     detail: str = ""
     """What is said of each column of the constraint; nothing is said where this is empty."""
+    way_out: str = ""
+    """For the log: what the operator can do."""
 
 
 LOST = Rule(Unavailable, "The database cannot be reached just now.")
@@ -59,6 +63,9 @@ NO_PARENT = Rule(
 UNSURE = Rule(
     OutcomeUnknown, "The database was lost while the change was made: it may have been made. Look before trying again."
 )
+REFUSED = Rule(InvalidBody, "A rule of the database refused this.")
+FORBIDDEN = Rule(Forbidden, "The database does not allow this.")
+ELSEWHERE = Rule(Unavailable, "Something that the database asks elsewhere cannot be reached just now.")
 CHANGED = Rule(Unavailable, "The database was changed just now; try again.")
 UNKNOWN = Rule(InternalError, "The database refused this request for a reason that is not the caller's.")
 
@@ -66,7 +73,7 @@ OTHERWISE = Rule(SchemaChanged, UNKNOWN.message)
 
 TABLE: Mapping[str, Rule] = {
     # a class (two characters) stands for every SQLSTATE in it that has no line of its own
-    "08": LOST,  # connection exceptions
+    "08": LOST,  # connection exceptions; raised while the connection stands, ELSEWHERE: see `rule_for`
     "22": BAD_VALUE,  # data exceptions; 22P02 is text that is not of its type
     "23001": STILL_USED,  # ON DELETE RESTRICT, from PostgreSQL 18
     "23502": Rule(InvalidBody, "A required value is missing.", "is required"),
@@ -77,7 +84,7 @@ TABLE: Mapping[str, Rule] = {
     "25006": Rule(
         Unavailable, "The database takes no changes just now."
     ),  # read-only: a standby, or an operator's choice
-    "28": LOST,  # the role that we connect as was changed while serving: ours, not the caller's
+    "28": LOST,  # the role that we connect as was changed while serving: ours; raised by a function, FORBIDDEN
     "3D000": LOST,  # the database is gone
     "40001": COLLISION,  # serialization failure
     "40P01": COLLISION,  # deadlock
@@ -85,16 +92,32 @@ TABLE: Mapping[str, Rule] = {
     "42804": OTHERWISE,  # a value of another type
     "42883": OTHERWISE,  # no such operator: the types are others
     "42P01": OTHERWISE,  # no such table
-    "42501": Rule(Forbidden, "The database does not allow this."),
-    "44000": Rule(InvalidBody, "A value is not allowed."),  # WITH CHECK OPTION of a view
+    "42501": FORBIDDEN,
+    "44000": Rule(InvalidBody, "A row with these values would not be seen here."),  # WITH CHECK OPTION of a view
     "53": BUSY,  # out of connections, memory or disk
-    "54": Rule(InvalidBody, "A value is too large to be stored."),  # in an index, say
+    "54": Rule(InvalidBody, "A value is too large to be stored.", "is too large to be stored"),  # in an index, say
+    "55000": Rule(
+        Unavailable,
+        "This cannot be read yet; try again later.",
+        way_out="a materialised view that has never been filled needs REFRESH MATERIALIZED VIEW",
+    ),
     "55P03": COLLISION,  # a lock was not to be had
     "57014": TOO_SLOW,  # statement_timeout, or cancelled by an operator
     "57P": LOST,  # shutting down, starting up, terminated by an operator
-    "P0001": Rule(InvalidBody, "A rule of the database refused this."),  # RAISE in a trigger or function
+    "P0": REFUSED,  # RAISE in a trigger or function; SELECT INTO STRICT that finds no row, or several
+    "P0000": UNKNOWN,  # PL/pgSQL's own
+    "P0004": UNKNOWN,  # ASSERT, which is there for mistakes
+    "PT": REFUSED,  # PostgREST's convention for RAISE: PT and the status, as far as a rule can mean it
+    "PT403": FORBIDDEN,
+    "PT404": Rule(NotFound, "A rule of the database says that this is not there."),
+    "PT409": Rule(Conflict, "A rule of the database says that this cannot be done now."),
+    "PT5": UNKNOWN,
+    "PT503": Rule(Unavailable, "The database cannot do this just now."),
 }
-"""SQLSTATE, or how it begins, to what it becomes. Anything else is `UNKNOWN`: 500."""
+"""SQLSTATE, or how it begins, to what it becomes. Anything else is `UNKNOWN`: 500; but see `rule_for`."""
+
+OF_POSTGRESQL = re.compile("0[012389ABFLPZ]|10|2[0-8BDF]|3[489BDF]|4[024]|5[34578]|72|F0|HV|P0|XX")
+"""The classes that PostgreSQL has a use for. All others are somebody's own, raised on purpose."""
 
 COLLISIONS = frozenset({"40001", "40P01"})
 """What passes when the same statement runs again."""
@@ -119,10 +142,26 @@ def rule_for(error: BaseException, sql: str) -> Rule:
     for length in (5, 3, 2):
         rule = TABLE.get(code[:length]) if code else None
         if rule is not None:
-            return rule
-    if isinstance(error, BindError):
-        return BAD_VALUE
-    return LOST if isinstance(error, OSError) else UNKNOWN  # TimeoutError is one too
+            break
+    else:
+        if isinstance(error, BindError):
+            return BAD_VALUE
+        rule = LOST if isinstance(error, OSError) else UNKNOWN  # TimeoutError is one too
+        if code and not OF_POSTGRESQL.match(code):
+            rule = REFUSED
+    if rule is LOST and getattr(error, "severity_en", None) == "ERROR":  # of a lost connection it would be FATAL
+        rule = FORBIDDEN if code[:2] == "28" else ELSEWHERE
+    return REFUSED if rule is UNKNOWN and place(error).endswith(" RAISE") else rule
+
+
+def place(error: BaseException) -> str:
+    """The function of the operator's in which PostgreSQL met the error: `PL/pgSQL function judge() line 2 at RAISE`.
+
+    Nothing where it was in none. Other lines of this context hold statements and values.
+    """
+    context = getattr(error, "context", None)
+    lines = context.splitlines() if isinstance(context, str) else []
+    return next((line for line in lines if line.startswith(("PL/pgSQL", "SQL function"))), "")
 
 
 def is_lost(error: BaseException) -> bool:
@@ -139,4 +178,7 @@ def answer_for(error: BaseException, sql: str, columns: tuple[str, ...]) -> Serv
     """The error to raise in place of `error`; `columns` are those of the constraint that refused."""
     rule = rule_for(error, sql)
     details = [Detail(column, rule.detail) for column in columns] if rule.detail else []
-    return rule.error(rule.message, details=details, headers=RETRY_AFTER if rule.error is Unavailable else None)
+    message = rule.message
+    if rule.detail and not details:
+        message = f"{message.removesuffix('.')}; the database does not say which value it is."
+    return rule.error(message, details=details, headers=RETRY_AFTER if rule.error is Unavailable else None)

@@ -23,7 +23,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 from plugins.resources.handlers.committing import Committer
-from plugins.resources.handlers.healing import Healing
+from plugins.resources.handlers.healing import Healer, Healing
 from plugins.resources.handlers.receiving import Receiver
 from plugins.resources.handlers.writing import WriteHandler
 from plugins.resources.routes import Means, declare
@@ -89,19 +89,22 @@ class Plugin:
         exposed = exposure(selection.resources, self._run.name) if self._run.is_reachable else None
         if exposed is not None:
             self._run.say(exposed)
-        healing = Healing(database, self._run)
+        healer = Healer(lambda: self._differs(database, selection.resources), self._run)
         served = {resource.name for resource in selection.resources}
         changes = ports.need(CHANGES)
         thread = ThreadPoolExecutor(1, thread_name_prefix=f"pegboard bodies of {self._run.name}")
         receiver = Receiver(thread)
 
+        def asked_for(resource: Resource) -> Healing:
+            return Healing(database, healer, name=f"{self._prefix}{resource.name}")
+
         def writer(resource: Resource) -> WriteHandler:
-            return self._writer(resource, healing, receiver, changes, catalogue=catalogue, served=served)
+            return self._writer(resource, asked_for(resource), receiver, changes, catalogue=catalogue, served=served)
 
         top = encoded(self._settings.path)
         shapes = Shapes(self._run.clock.monotonic)
         ports.need(SERVING).answer(self._question, shapes.told)
-        means = Means(healing, self._run.clock, shapes, writer)
+        means = Means(asked_for, self._run.clock, shapes, writer)
         self._routes = tuple(declare(selection.resources, means, instance=self._run.name, top=top, prefix=self._prefix))
         async with AsyncExitStack() as stack:
             stack.enter_context(thread)
@@ -163,6 +166,11 @@ class Plugin:
                     "what would be served has mistakes in its settings: `pegboard run` tells all of them."
                 )
             return await advise(database, catalogue, selection.resources, heard)
+
+    async def _differs(self, database: Database, resources: Sequence[Resource]) -> bool:
+        """Whether a table of these is no longer what it was. Raises ServiceErrors."""
+        tables = (await self._catalogue(database)).tables
+        return any(tables.get(resource.table.name) != resource.table for resource in resources)
 
     async def _catalogue(self, database: Database) -> Catalogue:
         body = await database.fetch_json(CATALOGUE, self._settings.schema_)

@@ -19,7 +19,8 @@ from service.api import Clock, Route
 class Means:
     """What handlers work with."""
 
-    database: Healing
+    database: Callable[[Resource], Healing]
+    """What the handlers of a resource ask."""
     clock: Clock
     shapes: Shapes
     writer: Callable[[Resource], WriteHandler]
@@ -33,11 +34,11 @@ def declare(resources: Sequence[Resource], means: Means, *, instance: str, top: 
     yield Route("GET", top, index.list_resources, name=f"{instance}.index", summary="List what there is.")
     for resource in resources:
         name, tags = f"{prefix}{resource.name}", (f"{prefix}{resource.name}",)
-        path = f"{top}/{resource.path}".lstrip("/")
+        path, database = f"{top}/{resource.path}".lstrip("/"), means.database(resource)
         yield Route(
             "GET",
             path,
-            ListHandler(resource, means.database, means.clock, means.shapes, name=f"{name}.list").list_rows,
+            ListHandler(resource, database, means.clock, means.shapes, name=f"{name}.list").list_rows,
             name=f"{name}.list",
             tags=tags,
             reads=(name,),
@@ -51,7 +52,7 @@ def declare(resources: Sequence[Resource], means: Means, *, instance: str, top: 
         yield Route(
             "GET",
             item,
-            ItemHandler(resource, means.database).read_row,
+            ItemHandler(resource, database).read_row,
             name=f"{name}.read",
             tags=tags,
             reads=(name,),
@@ -59,7 +60,8 @@ def declare(resources: Sequence[Resource], means: Means, *, instance: str, top: 
         )
         for child in resource.children:
             below, called = Below(resource, child), f"{name}.{child.name}.list"
-            handler = ListHandler(child.resource, means.database, means.clock, means.shapes, name=called, below=below)
+            asked = means.database(child.resource)
+            handler = ListHandler(child.resource, asked, means.clock, means.shapes, name=called, below=below)
             yield Route(
                 "GET",
                 f"{item}/{child.segment}",

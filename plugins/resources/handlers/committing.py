@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import orjson
 
 from plugins.resources.handlers.healing import Healing
-from service.api import Change, Changes, OutcomeUnknown, Run
+from service.api import Change, Changes, Conflict, OutcomeUnknown, Run, ServiceError
 
 ENDED: Final = "The service ended while the change was made: it may have been made. Look before trying again."
+
+
+UNSEEN: Final = "A trigger of the database may have made the change. Look before trying again."
+UNMOVED: Final = "A trigger of the database has left this row as it was."
+
+GONE: Final = b"null"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,33 +26,47 @@ class Written:
     """One row that was written."""
 
     row: bytes
-    """As it is read; `null` where it is gone."""
+    """As it is read; `GONE` where it is not there."""
     key: tuple[str, ...]
     """Empty where no URL names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How to see what became of a row where a trigger may have answered a write with no row."""
+
+    sql: str
+    """`WriteStatements.look`; empty for a new row, whose key nobody may know."""
+    key: Sequence[str] = ()
 
 
 class Committer:
     """Runs the statements of one resource, which is called `name` where changes are announced."""
 
     def __init__(self, database: Healing, changes: Changes, run: Run, *, name: str) -> None:
+        self._fetch_json = database.fetch_json
         self._write = database.write
         self._announce = changes.announce
         self._spawn = run.spawn
         self._name = name
         self._task = f"write {name}"
 
-    async def commit(self, sql: str, arguments: Sequence[object], *, reach: Sequence[str]) -> Written | None:
+    async def commit(
+        self, sql: str, arguments: Sequence[object], *, reach: Sequence[str], look: Look | None = None
+    ) -> Written | None:
         """The row that was written, once that is committed; None if there was none. `reach` are the names of resources
-        that differ then too. Raises ServiceErrors."""
+        that differ then too; `look` is for where no row may mean that a trigger kept it: it is announced then, and is a
+        Conflict where the row is as it was. Raises ServiceErrors."""
         answer: asyncio.Future[Written | None] = asyncio.get_running_loop().create_future()
-        self._spawn(self._to_the_end(answer, sql, arguments, reach), name=self._task)
+        written = self._written(sql, arguments, reach) if look is None else self._looked(sql, arguments, reach, look)
+        self._spawn(self._to_the_end(answer, written), name=self._task)
         return await answer  # where this is cancelled, so is the future, and the task goes on
 
     async def _to_the_end(
-        self, answer: asyncio.Future[Written | None], sql: str, arguments: Sequence[object], reach: Sequence[str]
+        self, answer: asyncio.Future[Written | None], writing: Coroutine[object, object, Written | None]
     ) -> None:
         try:
-            written = await self._written(sql, arguments, reach)
+            written = await writing
         except Exception as error:
             if not answer.done():
                 answer.set_exception(error)
@@ -71,6 +91,25 @@ class Committer:
         self._tell((spelled(written.key),) if written.key else (), reach)
         return written
 
+    async def _looked(self, sql: str, arguments: Sequence[object], reach: Sequence[str], look: Look) -> Written | None:
+        """As `_written`. Whatever a trigger did in place of the write may be a change, and is announced."""
+        before = await self._fetch_json(look.sql, *look.key) if look.sql else None
+        written = await self._written(sql, arguments, reach)
+        if written is not None or (look.sql and before is None):
+            return written
+        if before is None:
+            self._tell((), reach)
+            return Written(GONE, ())
+        was = _read_look(before)
+        self._tell((spelled(was.key),), reach)
+        try:
+            after = await self._fetch_json(look.sql, *look.key)
+        except ServiceError as error:
+            raise OutcomeUnknown(UNSEEN, headers={"Retry-After": "1"}) from error
+        if after == before:
+            raise Conflict(UNMOVED)
+        return Written(GONE, was.key) if after is None else _read_look(after)
+
     def _tell(self, keys: tuple[str, ...], reach: Sequence[str]) -> None:
         self._announce(Change(self._name, keys))
         for name in reach:
@@ -81,6 +120,10 @@ def read_written(body: bytes) -> Written:
     """What a statement of `plan/writes.py` gave: `[row, "[key, ...]"]`. The row is not looked at."""
     at = body.rindex(b', "')  # inside the text, a quotation mark has a backslash before it
     return Written(body[1:at], tuple(orjson.loads(orjson.loads(body[at + 2 : -1]))))
+
+
+def _read_look(body: bytes) -> Written:
+    return read_written(body[1 : body.rindex(b', "')])
 
 
 def spelled(key: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ from plugins.resources.parse.query import Count, ListQuery
 from plugins.resources.plan import counts
 from plugins.resources.plan.lists import Chosen, ListStatement
 from plugins.resources.shapes import Watch
-from service.api import Clock
+from service.api import Clock, InvalidRequest
 
 REMEMBERED_S: Final = 10.0
 """How long an estimate is good enough (chosen). A list that has one is not counted meanwhile."""
@@ -51,9 +51,11 @@ class Totals:
 
     async def _count(self, chosen: Chosen, query: ListQuery) -> int | None:
         """All rows; None where counting them takes too long."""
-        began_s = self._watch.now_s()
+        sql, began_s = self._statement.count_all(query, chosen), self._watch.now_s()
         try:
-            return await self._database.count(self._statement.count_all(query, chosen), *chosen.arguments)
+            return await self._database.count(sql, *chosen.arguments)
+        except InvalidRequest as refused:
+            raise await self._database.fault(refused, sql, *chosen.arguments) from refused.__cause__
         finally:
             self._watch.note(query, "exact", began_s)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from aiohttp.web import Request
 
+from plugins.resources.handlers.blaming import untaken
 from plugins.resources.handlers.counting import Totals
 from plugins.resources.handlers.healing import Healing
 from plugins.resources.links import link_header
@@ -15,9 +17,9 @@ from plugins.resources.parse.query import ListQuery, parse_item, parse_key, pars
 from plugins.resources.plan.items import ItemStatement
 from plugins.resources.plan.lists import Below, ListStatement
 from plugins.resources.render import Page, Pagination, list_body, read_page, refusal
-from plugins.resources.schema.resource import Resource
+from plugins.resources.schema.resource import Order, Resource
 from plugins.resources.shapes import Shapes
-from service.api import Answer, Clock, InvalidRequest, NotFound
+from service.api import Answer, Clock, InvalidRequest, NotFound, ServiceError
 
 UNFIT_CURSOR: Final = Fault("cursor", "has a value that its field cannot have; begin again without it.")
 
@@ -38,7 +40,7 @@ class ListHandler:
         """`name` is that of its route, which no other list has: its cursors are bound to it."""
         self._resource = resource
         self._parent = below.parent if below is not None else None
-        self._fetch_json = database.fetch_json
+        self._database = database
         self._statement = ListStatement(resource, below)
         self._watch = shapes.watch(self._statement.shape)
         self._totals = Totals(self._statement, database, clock, self._watch)
@@ -58,11 +60,9 @@ class ListHandler:
         sql, arguments = self._statement.plan(query, chosen, order, is_counted=is_counted)
         began_s = self._watch.now_s()
         try:
-            body = await self._fetch_json(sql, *arguments)
-        except InvalidRequest:
-            if query.cursor is None:
-                raise
-            raise refusal([UNFIT_CURSOR]) from None
+            body = await self._database.fetch_json(sql, *arguments)
+        except InvalidRequest as refused:
+            raise await self._fault(refused, query, order, sql, arguments) from refused.__cause__
         finally:  # what takes too long is what advice is most wanted for
             self._watch.note(query, "capped" if is_counted else "", began_s)
         if body is None:
@@ -83,6 +83,16 @@ class ListHandler:
         if links:
             answer.add("Link", links)
         return answer
+
+    async def _fault(
+        self, refused: InvalidRequest, query: ListQuery, order: Sequence[Order], sql: str, arguments: Sequence[object]
+    ) -> ServiceError:
+        """What is answered where a value was refused: that of a cursor, which nothing has read, or another one."""
+        if query.cursor is not None:
+            fields = [each.field for each in order]
+            if await untaken(self._database.fetch_json, fields, query.cursor.values):
+                return refusal([UNFIT_CURSOR])
+        return await self._database.fault(refused, sql, *arguments)
 
 
 def _paginate(query: ListQuery, page: Page, total: int | None, *, is_estimate: bool, bound_to: str) -> Pagination:
@@ -115,7 +125,7 @@ class ItemHandler:
 
     def __init__(self, resource: Resource, database: Healing) -> None:
         self._resource = resource
-        self._fetch_json = database.fetch_json
+        self._database = database
         self._statement = ItemStatement(resource)
 
     async def read_row(self, request: Request) -> Answer:
@@ -125,7 +135,11 @@ class ItemHandler:
         fields = parse_item(text, self._resource, faults) if text else None
         if faults:
             raise refusal(faults)
-        row = await self._fetch_json(self._statement.sql(fields), *key)
+        sql = self._statement.sql(fields)
+        try:
+            row = await self._database.fetch_json(sql, *key)
+        except InvalidRequest as refused:
+            raise await self._database.fault(refused, sql, *key) from refused.__cause__
         if row is None:
             raise NotFound(f"There is no such row in {self._resource.name}.")
         return Answer(200, row)

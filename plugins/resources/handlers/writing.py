@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Final
 from urllib.parse import quote
 
 from aiohttp.web import Request
 
-from plugins.resources.handlers.committing import Committer, Written, spelled
+from plugins.resources.handlers.blaming import untaken
+from plugins.resources.handlers.committing import GONE, Committer, Look, Written, spelled
 from plugins.resources.handlers.healing import Healing
 from plugins.resources.handlers.receiving import JSON, Receiver
 from plugins.resources.parse.body import BodyReader, Row
 from plugins.resources.parse.faults import Fault
 from plugins.resources.parse.query import parse_key, parse_nothing
 from plugins.resources.plan.items import ItemStatement
-from plugins.resources.plan.writes import WriteStatements, trial
+from plugins.resources.plan.writes import WriteStatements
 from plugins.resources.render import item_methods, refusal, rejection
 from plugins.resources.schema.catalogue import Action
 from plugins.resources.schema.naming import SEGMENT_CHARS
@@ -29,6 +31,8 @@ from service.api import (
     NotFound,
     ServiceError,
 )
+
+ELSEWHERE: Final = "The database did not keep this row: a trigger may have put it elsewhere. Look before trying again."
 
 Reaches = Callable[[Action, Sequence[str]], Sequence[str]]
 """The names of resources that differ as well after an action on these columns."""
@@ -52,6 +56,9 @@ class WriteHandler:
         self._replaced = BodyReader(resource, "replace")
         self._reached_by_create = reaches("create", ())
         self._reached_by_delete = reaches("delete", ())
+        self._kept = resource.table.kept
+        self._names = {field.column.origin: field.name for field in resource.fields.values() if field.column.origin}
+        """API names by those that a refusal tells: of a table's own columns, also where a view shows them."""
         self._allow = ", ".join(sorted(item_methods(resource)))
 
     async def create(self, request: Request) -> Answer:
@@ -62,9 +69,9 @@ class WriteHandler:
                 raise refusal(faults)
         row = await self._received(request, self._created, ())
         sql, arguments = self._statements.insert(row)
-        written = await self._written(sql, arguments, row, self._reached_by_create)
-        if written is None:  # a trigger's doing
-            raise Conflict("The database did not keep this row.")
+        written = await self._written(sql, arguments, row, self._reached_by_create, Look(""))
+        if written is None or written.row == GONE:  # a trigger's doing
+            raise Conflict(ELSEWHERE)
         where = spelled(written.key) if written.key else ""
         if not (where.isascii() and where.isalnum()):
             where = quote(where, safe=SEGMENT_CHARS)
@@ -88,7 +95,8 @@ class WriteHandler:
     async def delete(self, request: Request) -> Answer:
         key = self._key(request)
         try:
-            written = await self._commit(self._statements.delete, key, reach=self._reached_by_delete)
+            look = self._look("delete", key)
+            written = await self._commit(self._statements.delete, key, reach=self._reached_by_delete, look=look)
         except (InvalidRequest, InvalidBody) as error:  # of other rows, which this would have changed
             raise Conflict(error.message) from error
         if written is None:
@@ -111,41 +119,34 @@ class WriteHandler:
     async def _changed(self, key: Sequence[str], row: Row) -> Answer:
         sql, arguments = self._statements.update(key, row)
         columns = [field.column.name for field in (*row.fields, *row.absent)]
-        written = await self._written(sql, arguments, row, self._reaches("update", columns))
-        if written is None:
+        look = self._look("update", key)
+        written = await self._written(sql, arguments, row, self._reaches("update", columns), look)
+        if written is None or written.row == GONE:
             raise self._absent()
         return Answer(200, written.row)
 
-    async def _written(self, sql: str, arguments: Sequence[object], row: Row, reach: Sequence[str]) -> Written | None:
+    def _look(self, action: Action, key: Sequence[str]) -> Look | None:
+        """What is looked for where no row comes back; nothing where that can only mean that there is none."""
+        return Look(self._statements.look, key) if action in self._kept else None
+
+    async def _written(
+        self, sql: str, arguments: Sequence[object], row: Row, reach: Sequence[str], look: Look | None
+    ) -> Written | None:
         try:
-            return await self._commit(sql, arguments, reach=reach)
+            return await self._commit(sql, arguments, reach=reach, look=look)
         except (InvalidRequest, InvalidBody, InternalError, Conflict) as error:
             raise await self._in_api_names(error, row) from error
 
     async def _in_api_names(self, error: ServiceError, row: Row) -> ServiceError:
         """The same refusal, told of fields; where PostgreSQL did not tell which value it is, each is tried alone."""
-        names = {field.column.name: field.name for field in self._resource.fields.values()}
+        names = self._names
         details = [Detail(names[each.field], f"{each.message}.") for each in error.details if each.field in names]
         if not error.details and not isinstance(error, Conflict):
-            details = await self._untaken(row)
-            if details:
-                return rejection([Fault(each.field, each.message) for each in details])
+            faults = await untaken(self._fetch_json, row.fields, row.values)
+            if faults:
+                return rejection(faults)
         kind = InvalidBody if isinstance(error, InvalidRequest) else type(error)
         return kind(error.message, details=details, headers=error.headers)
-
-    async def _untaken(self, row: Row) -> list[Detail]:
-        """The fields whose value PostgreSQL does not take."""
-        details = []
-        for field, value in zip(row.fields, row.values, strict=True):
-            if value is None:
-                continue
-            try:
-                await self._fetch_json(trial(field.column), value)
-            except InvalidBody:
-                details.append(Detail(field.name, "is not allowed."))
-            except (InvalidRequest, InternalError):
-                details.append(Detail(field.name, f"must be a value of the type {field.column.declared}."))
-        return details
 
     def _absent(self) -> NotFound:
         return NotFound(f"There is no such row in {self._resource.name}.")

@@ -2,11 +2,12 @@
 
 Each is one statement that gives back one JSON value, `[row, key]`: the row as it is read afterwards, and the text of
 a JSON list with its key. The same set of columns is the same text.
+`look` reads such a row where a trigger of the table may keep it from being written, to see whether it did.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from plugins.resources.parse.body import Row
@@ -27,10 +28,15 @@ class WriteStatements:
         keys = f"json_build_array({', '.join(map(key_text, key))})::text"
         row = f"(SELECT row_to_json(r.*) FROM (SELECT {select_list(resource.fields.values())}) r)"  # noqa: S608 (identifiers quoted, values bound)
         self._relation = relation(resource.table)
-        self._returning = f" RETURNING json_build_array({row}, {keys})"
+        written = f"json_build_array({row}, {keys})"
+        self._returning = f" RETURNING {written}"
         self._first = len(key) + 1
         self._where = where_clause(key_conditions(resource, "t") if key else ["false"])  # never all rows
         self._modified = resource.writes.modified
+        columns = [f"t.{quoted(column.name)}" for column in resource.table.columns.values() if column.is_readable]
+        everything = f"hashtextextended(ROW({', '.join(columns)})::text, 0)::text"
+        self.look = f"SELECT json_build_array({written}, {everything}) FROM {self._relation} t{self._where}"  # noqa: S608 (identifiers quoted, values bound)
+        """The row with a key: `[what a write would give back, "what differs where any column does"]`."""
         self._inserts: dict[tuple[str, ...], str] = {}
         self.delete = f"DELETE FROM {self._relation} t{self._where} RETURNING json_build_array(NULL, {keys})"  # noqa: S608 (identifiers quoted, values bound)
 
@@ -72,6 +78,8 @@ def key_text(field: Field) -> str:
     return f"to_json({shown(field)}) #>> '{{}}'" if has_form else f"{shown(field)}::text"
 
 
-def trial(column: Column) -> str:
-    """A statement that fails for a value, `$1`, that the column's type, with its domain and limits, does not take."""
-    return f"SELECT json_build_array(({cast_value(1, column.type)})::{column.declared} IS NULL)"
+def trial(columns: Iterable[Column]) -> str:
+    """A statement that fails for values, from `$1` on, that a column's type, with its domain and limits, does not
+    take."""
+    casts = [f"({cast_value(at, column.type)})::{column.declared} IS NULL" for at, column in enumerate(columns, 1)]
+    return f"SELECT json_build_array({', '.join(casts)})"

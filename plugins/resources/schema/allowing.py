@@ -50,6 +50,8 @@ def allowed(
             return f"no row of a {table.relation} like this can be written{trigger}"
         if action not in table.granted:
             return f"the database role may not; grant {VERBS[action]} to allow it"
+        if action in table.mute:
+            return "a rule does something else instead and gives no row back; end that rule with RETURNING"
         if action != "create" and not key:
             return "no URL names a single row"
         if action == "create" and missing:

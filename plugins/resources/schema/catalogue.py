@@ -70,6 +70,9 @@ class Column:
     """`pg_attribute.atttypmod`, a domain's included: how long or exact a value may be; -1 is no limit."""
     is_deterministic: bool = True
     """False under a collation in which different texts can be equal; LIKE needs another one there."""
+    origin: str | None = None
+    """Its name where the values are: in the table itself, or in the one behind a view; None where that is not known, or
+    there is none."""
     comment: str | None = None
 
 
@@ -111,6 +114,10 @@ class Table:
     """What PostgreSQL can do to its rows: for a view that may be nothing."""
     granted: tuple[Action, ...] = ("create", "update", "delete")
     """What the role may do, to some of its columns at least."""
+    kept: tuple[Action, ...] = ()
+    """What a trigger that runs before it, or a rule in its place, may answer with no row, though there was one."""
+    mute: tuple[Action, ...] = ()
+    """What a rule does something else for that gives no row back: our statements fail."""
     shows: tuple[str, ...] = ()
     """Tables and views whose rows are seen through this one: a view's, a partitioned table's partitions."""
     comment: str | None = None
@@ -171,6 +178,59 @@ WITH RECURSIVE broken AS (  -- foreign tables that no wrapper can read, and view
     FROM pg_catalog.pg_class c
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname = $1::text AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+), behind(top, oid, is_sole) AS (  -- where a write to a relation arrives: children, partitions, what a view shows
+    SELECT oid, oid, true
+    FROM relation
+    WHERE relkind <> 'm'
+    UNION
+    SELECT b.top, next.oid, b.is_sole AND next.is_sole
+    FROM behind b
+    CROSS JOIN LATERAL (
+        SELECT i.inhrelid, true
+        FROM pg_catalog.pg_inherits i
+        WHERE i.inhparent = b.oid
+        UNION ALL
+        SELECT s.oid, count(*) OVER () = 1
+        FROM (
+            SELECT DISTINCT c.oid
+            FROM pg_catalog.pg_rewrite w
+            JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.objid = w.oid
+                                       AND d.refclassid = 'pg_catalog.pg_class'::regclass
+            JOIN pg_catalog.pg_class c ON c.oid = d.refobjid AND c.relkind IN ('r', 'p', 'v', 'f')
+            WHERE w.ev_class = b.oid AND w.ev_type = '1' AND c.oid <> b.oid
+        ) s
+    ) next(oid, is_sole)
+), meddling(top, action, is_mute) AS (  -- triggers that may answer with no row; rules that do something else instead
+    SELECT b.top, e.action, false
+    FROM behind b
+    JOIN pg_catalog.pg_trigger t ON t.tgrelid = b.oid AND t.tgenabled IN ('O', 'A')
+                                AND t.tgtype & 1 <> 0 AND t.tgtype & 66 <> 0  -- for each row, BEFORE or INSTEAD OF
+    JOIN (VALUES ('create', 4), ('delete', 8), ('update', 16)) e(action, bit) ON t.tgtype & e.bit <> 0
+    UNION
+    SELECT b.top, e.action, NOT bool_or(w.ev_action::text ~ ':returningList [(]')
+    FROM behind b
+    JOIN relation r ON r.oid = b.top
+    JOIN pg_catalog.pg_rewrite w ON w.ev_class = b.oid AND w.is_instead AND w.ev_enabled IN ('O', 'A')
+    JOIN (VALUES ('update', '2', 16), ('create', '3', 4), ('delete', '4', 8)) e(action, type, bit)
+      ON w.ev_type::text = e.type
+    WHERE b.is_sole AND (b.oid = b.top OR r.instead & e.bit = 0)
+    GROUP BY b.top, b.oid, e.action
+), target AS (  -- which column stands behind one of a view; a number that has several, as in a subquery, is left out
+    SELECT w.ev_class AS oid, min(m.part)::bigint[] AS part
+    FROM pg_catalog.pg_rewrite w
+    CROSS JOIN LATERAL pg_catalog.regexp_matches(w.ev_action::text,
+        ':resno (\\d+) :resname (?:[^ \\\\]|\\\\.)+ :ressortgroupref \\d+ :resorigtbl (\\d+) :resorigcol (\\d+)',
+        'g') m(part)
+    WHERE w.ev_type = '1' AND w.ev_class IN (SELECT oid FROM behind)
+    GROUP BY w.ev_class, m.part[1]
+    HAVING count(DISTINCT m.part) = 1
+), origin(oid, number, source, at) AS (
+    SELECT oid, part[1], part[2]::oid, part[3]
+    FROM target
+    UNION
+    SELECT o.oid, o.number, t.part[2]::oid, t.part[3]
+    FROM origin o
+    JOIN target t ON t.oid = o.source AND t.part[1] = o.at
 ), used AS (  -- each type of a column, and whatever it is made of
     SELECT a.atttypid AS oid
     FROM pg_catalog.pg_attribute a
@@ -274,6 +334,13 @@ SELECT json_build_object(
                         AND pg_catalog.has_column_privilege(r.oid, a.attnum, 'UPDATE'),
                     'declared', pg_catalog.format_type(a.atttypid, a.atttypmod),
                     'modifier', greatest(a.atttypmod, t.modifier),
+                    'origin', CASE WHEN r.relkind <> 'v' THEN a.attname ELSE (
+                        SELECT s.attname
+                        FROM origin o
+                        JOIN pg_catalog.pg_class c ON c.oid = o.source AND c.relkind <> 'v'
+                        JOIN pg_catalog.pg_attribute s ON s.attrelid = o.source AND s.attnum = o.at
+                        WHERE o.oid = r.oid AND o.number = a.attnum
+                    ) END,
                     'is_deterministic', coalesce(l.collisdeterministic, true),
                     'comment', pg_catalog.col_description(r.oid, a.attnum)
                 ) ORDER BY a.attnum)
@@ -333,6 +400,12 @@ SELECT json_build_object(
                     ('delete', pg_catalog.has_table_privilege(r.oid, 'DELETE'))
                 ) privilege(action, is_granted)
                 WHERE is_granted
+            ),
+            'kept', (
+                SELECT coalesce(json_agg(DISTINCT m.action), '[]') FROM meddling m WHERE m.top = r.oid AND NOT m.is_mute
+            ),
+            'mute', (
+                SELECT coalesce(json_agg(DISTINCT m.action), '[]') FROM meddling m WHERE m.top = r.oid AND m.is_mute
             ),
             'shows', (
                 SELECT coalesce(json_agg(DISTINCT source.relname), '[]')
