@@ -17,8 +17,9 @@ from plugins.resources.parse.filters import Condition, Filter, Group
 from plugins.resources.plan import counts
 from plugins.resources.plan.conditions import condition_of
 from plugins.resources.plan.showing import select_list
-from plugins.resources.plan.sql import Argument, order_by, quoted, relation, where_clause
+from plugins.resources.plan.sql import Argument, order_by, where_clause
 from plugins.resources.schema.kinds import kind_of
+from plugins.resources.schema.naming import quoted, relation
 from plugins.resources.schema.resource import Field, Order, Resource
 from plugins.resources.shapes import Conditions, Shape
 from service.api import Database, ServiceError, Timeout, Transaction

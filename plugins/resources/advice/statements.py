@@ -14,7 +14,7 @@ from typing import Final
 from pydantic import TypeAdapter, ValidationError
 
 from plugins.resources.plan.marks import BEGIN, marked
-from plugins.resources.plan.sql import quoted
+from plugins.resources.schema.naming import quoted
 from plugins.resources.shapes import Seen, Shape, merged
 from service.api import Database
 

@@ -8,7 +8,7 @@ from typing import Final
 from plugins.resources.advice.facts import Facts, Index, Known
 from plugins.resources.advice.findings import Advice, in_bytes
 from plugins.resources.advice.wanted import Wanted, served, wanted_by
-from plugins.resources.plan.sql import quoted, relation
+from plugins.resources.schema.naming import quoted, relation
 from plugins.resources.schema.resource import Resource
 from plugins.resources.shapes import shape_of
 

@@ -15,8 +15,8 @@ from typing import Final
 import orjson
 
 from plugins.resources.advice.explaining import nodes_of
-from plugins.resources.plan.sql import quoted, relation
 from plugins.resources.schema.catalogue import Table
+from plugins.resources.schema.naming import quoted, relation
 from plugins.resources.shapes import Conditions, Shape
 from service.api import Database
 

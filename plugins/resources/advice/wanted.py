@@ -14,8 +14,8 @@ from enum import IntEnum
 from typing import Final, Literal
 
 from plugins.resources.advice.facts import Index, IndexColumn
-from plugins.resources.plan.sql import quoted, relation
 from plugins.resources.schema.catalogue import Table
+from plugins.resources.schema.naming import quoted, relation
 from plugins.resources.shapes import Conditions, Shape
 
 EQUAL: Final = frozenset({"eq", "in"})

@@ -85,7 +85,7 @@ class WriteHandler:
             return await self._changed(key, row)
         body = await self._fetch_json(self._item.sql(None), *key)
         if body is None:
-            raise self._absent()
+            raise await self._absent(key)
         return Answer(200, body)
 
     async def replace(self, request: Request) -> Answer:
@@ -100,7 +100,7 @@ class WriteHandler:
         except (InvalidRequest, InvalidBody) as error:  # of other rows, which this would have changed
             raise Conflict(error.message) from error
         if written is None:
-            raise self._absent()
+            raise await self._absent(key)
         return Answer(204)
 
     def options(self, request: Request) -> Answer:
@@ -122,7 +122,7 @@ class WriteHandler:
         look = self._look("update", key)
         written = await self._written(sql, arguments, row, self._reaches("update", columns), look)
         if written is None or written.row == GONE:
-            raise self._absent()
+            raise await self._absent(key)
         return Answer(200, written.row)
 
     def _look(self, action: Action, key: Sequence[str]) -> Look | None:
@@ -148,5 +148,8 @@ class WriteHandler:
         kind = InvalidBody if isinstance(error, InvalidRequest) else type(error)
         return kind(error.message, details=details, headers=error.headers)
 
-    def _absent(self) -> NotFound:
+    async def _absent(self, key: Sequence[str]) -> ServiceError:
+        """Why no row was written."""
+        if not self._resource.is_key_unique and await self._fetch_json(self._statements.is_of_several, *key) == b"true":
+            return Conflict("Several rows have this key, so none of them is written.")
         return NotFound(f"There is no such row in {self._resource.name}.")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from plugins.resources.plan.showing import select_list
-from plugins.resources.plan.sql import key_conditions, relation, where_clause
+from plugins.resources.plan.sql import key_conditions, where_clause
+from plugins.resources.schema.naming import relation
 from plugins.resources.schema.resource import Field, Resource
 
 

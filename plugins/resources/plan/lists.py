@@ -23,16 +23,8 @@ from plugins.resources.plan.conditions import condition_of
 from plugins.resources.plan.cursors import branches, reversed_order
 from plugins.resources.plan.marks import mark
 from plugins.resources.plan.showing import select_list
-from plugins.resources.plan.sql import (
-    Argument,
-    cast_value,
-    compared,
-    key_conditions,
-    order_by,
-    quoted,
-    relation,
-    where_clause,
-)
+from plugins.resources.plan.sql import Argument, cast_value, compared, key_conditions, order_by, where_clause
+from plugins.resources.schema.naming import quoted, relation
 from plugins.resources.schema.resource import Child, Field, Order, Resource
 from plugins.resources.shapes import Counting, Shape, shape_of
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from plugins.resources.plan.sql import quoted
 from plugins.resources.schema.catalogue import LONG_NUMBERS, Attribute, Type
+from plugins.resources.schema.naming import quoted
 from plugins.resources.schema.resource import Field
 
 

@@ -8,19 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from plugins.resources.schema.catalogue import Column, Table, Type
+from plugins.resources.schema.catalogue import Column, Type
+from plugins.resources.schema.naming import quoted
 from plugins.resources.schema.resource import Order, Resource
 
 Argument = str | int | Sequence[str]
-
-
-def quoted(identifier: str) -> str:
-    """A name from the catalogue, as SQL takes it whatever it is made of."""
-    return '"' + identifier.replace('"', '""') + '"'
-
-
-def relation(table: Table) -> str:
-    return f"{quoted(table.schema)}.{quoted(table.name)}"
 
 
 def compared(column: Column, alias: str = "t") -> str:

@@ -12,8 +12,9 @@ from typing import Final
 
 from plugins.resources.parse.body import Row
 from plugins.resources.plan.showing import select_list, shown
-from plugins.resources.plan.sql import cast_value, key_conditions, quoted, relation, where_clause
+from plugins.resources.plan.sql import cast_value, key_conditions, where_clause
 from plugins.resources.schema.catalogue import Column
+from plugins.resources.schema.naming import quoted, relation
 from plugins.resources.schema.resource import Field, Resource
 
 MAX_TEXTS: Final = 64
@@ -26,12 +27,21 @@ class WriteStatements:
     def __init__(self, resource: Resource) -> None:
         key = resource.key if resource.has_items else ()
         keys = f"json_build_array({', '.join(map(key_text, key))})::text"
+        if not resource.is_key_unique:  # nor is it known to have no NULLs, and no URL names such a row
+            nulls = [f"t.{quoted(part.column.name)} IS NULL" for part in key]
+            keys = f"CASE WHEN {' OR '.join(nulls or ['true'])} THEN '[]' ELSE {keys} END"
         row = f"(SELECT row_to_json(r.*) FROM (SELECT {select_list(resource.fields.values())}) r)"  # noqa: S608 (identifiers quoted, values bound)
         self._relation = relation(resource.table)
         written = f"json_build_array({row}, {keys})"
         self._returning = f" RETURNING {written}"
         self._first = len(key) + 1
-        self._where = where_clause(key_conditions(resource, "t") if key else ["false"])  # never all rows
+        conditions = key_conditions(resource, "t") if key else ["false"]  # never all rows
+        rows = f"(SELECT 1 FROM {self._relation} t{where_clause(conditions)} LIMIT 2) c"  # noqa: S608 (identifiers quoted, values bound)
+        self.is_of_several = f"SELECT to_json(count(*) > 1) FROM {rows}"  # noqa: S608 (identifiers quoted, values bound)
+        """Whether several rows have this key: then none of them is written."""
+        if not resource.is_key_unique:
+            conditions.append(f"(SELECT count(*) FROM {rows}) = 1")  # noqa: S608 (identifiers quoted, values bound)
+        self._where = where_clause(conditions)
         self._modified = resource.writes.modified
         columns = [f"t.{quoted(column.name)}" for column in resource.table.columns.values() if column.is_readable]
         everything = f"hashtextextended(ROW({', '.join(columns)})::text, 0)::text"

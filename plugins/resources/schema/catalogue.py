@@ -105,6 +105,8 @@ class Table:
     """Cannot be read by anybody: its foreign-data wrapper, or that of a table behind it, has no handler."""
     is_partition: bool = False
     is_from_extension: bool = False
+    has_heirs: bool = False
+    """Other tables inherit from it, by INHERITS: their rows are among its own, and no key of its binds them."""
     columns: Mapping[str, Column] = field(default_factory=dict)
     """By name, in the table's order."""
     keys: tuple[tuple[str, ...], ...] = ()
@@ -317,6 +319,9 @@ SELECT json_build_object(
                 SELECT FROM pg_catalog.pg_depend d
                 WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = r.oid AND d.deptype = 'e'
             ),
+            'has_heirs', r.relkind IN ('r', 'f') AND EXISTS (
+                SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = r.oid
+            ),
             'columns', coalesce((
                 SELECT json_object_agg(a.attname, json_build_object(
                     'name', a.attname,
@@ -355,13 +360,16 @@ SELECT json_build_object(
                 FROM pg_catalog.pg_index i
                 JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
                 CROSS JOIN LATERAL (
-                    SELECT json_agg(a.attname ORDER BY part.at) AS columns, bool_and(a.attnotnull) AS not_null
-                    FROM unnest(i.indkey::int2[]) WITH ORDINALITY part(number, at)
+                    SELECT json_agg(a.attname ORDER BY part.at) AS columns,
+                           bool_and(a.attnotnull AND (l.collisdeterministic IS NOT FALSE OR l.oid = part.collated))
+                               AS is_strict  -- values that the column takes for equal the index must take for equal
+                    FROM unnest(i.indkey::int2[], i.indcollation::oid[]) WITH ORDINALITY part(number, collated, at)
                     JOIN pg_catalog.pg_attribute a ON a.attrelid = r.oid AND a.attnum = part.number
+                    LEFT JOIN pg_catalog.pg_collation l ON l.oid = a.attcollation
                     WHERE part.at <= i.indnkeyatts
                 ) k
                 WHERE i.indrelid = r.oid AND i.indisunique AND i.indisvalid
-                      AND i.indpred IS NULL AND i.indexprs IS NULL AND k.not_null
+                      AND i.indpred IS NULL AND i.indexprs IS NULL AND k.is_strict
             ), '[]'),
             'foreign_keys', coalesce((
                 SELECT json_agg(json_build_object(

@@ -58,14 +58,19 @@ class Findings:
         named here. A name that is no column, and like none, is only said where the table `may_lack` it.
         """
         stands: list[str] = []
+        stood: set[str] = set()
         right: dict[str, str] = {}  # column to how it is spelled in the setting: a sort has a minus in front
         messages: list[str] = []
         for spelled in names(value):
             name = spelled.removeprefix("-") if setting == "sort" else spelled
+            if name in stood:
+                messages.append(f"names {toml(name)} twice")
+                continue
             meant = nearest(name, table.columns)
             if name in table.columns:
                 reason = refuse(name)
                 if reason is None:
+                    stood.add(name)
                     stands.append(spelled)
                     right.setdefault(name, spelled)
                 else:

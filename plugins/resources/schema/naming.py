@@ -1,4 +1,4 @@
-"""Names: how the database's become the API's, in JSON, query strings and paths."""
+"""Names: how the database's become the API's, in JSON, query strings and paths, and how SQL takes them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Final
 from urllib.parse import quote
+
+from plugins.resources.schema.catalogue import Table
 
 MAX_NAME_BYTES: Final = 63
 """PostgreSQL cuts longer names, and longer values of its type `name` (NAMEDATALEN - 1)."""
@@ -37,6 +39,15 @@ def api_names(columns: Iterable[str], *, in_camel_case: bool) -> dict[str, str]:
     names = {column: camel_case(column) if in_camel_case else column for column in columns}
     taken = Counter(names.values())
     return {column: name if taken[name] == 1 else column for column, name in names.items()}
+
+
+def quoted(identifier: str) -> str:
+    """A name from the catalogue, as SQL takes it whatever it is made of."""
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+def relation(table: Table) -> str:
+    return f"{quoted(table.schema)}.{quoted(table.name)}"
 
 
 def is_segment(text: str) -> bool:

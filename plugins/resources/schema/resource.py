@@ -54,11 +54,16 @@ class Resource:
     fields: Mapping[str, Field]
     """What clients see and may name, by API name, in the order of the answer."""
     key: tuple[Field, ...]
-    """What identifies a row; empty where nothing does."""
+    """What identifies a row; empty where nothing does that clients see."""
     has_items: bool
-    """True where the key can be given in a URL: it is visible and of comparable kinds."""
+    """True where the key can be given in a URL: there is one, of comparable kinds."""
     tie_break: tuple[Field, ...]
-    """What is appended to every sort to make it total: the key, or all that can be sorted by."""
+    """What is appended to every sort to make it total: the key, or all that can be sorted by. Clients see all of it, or
+    the order would tell of what is hidden."""
+    is_key_unique: bool = True
+    """False where only the settings say so, and a write has to look."""
+    keyless: str = ""
+    """Why there is no key, as it goes on after `since`."""
     sort: tuple[Order, ...] = ()
     """The default sort, before the tie-break."""
     limit: int = 10
@@ -70,9 +75,7 @@ class Resource:
     def cursorless(self) -> str:
         """Why its lists have no cursors, as it goes on after `since`; empty where they have."""
         if not self.key:
-            return "it has no key"
-        if any(self.fields.get(part.name) is not part for part in self.key):
-            return "its key is hidden"
+            return self.keyless
         return "" if all(part.kind.is_sortable for part in self.key) else "its key is of a type that has no order"
 
     def total_order(self, sort: tuple[Order, ...]) -> tuple[Order, ...]:

@@ -14,10 +14,12 @@ from urllib.parse import quote
 from plugins.resources.schema.allowing import ACTIONS
 from plugins.resources.schema.catalogue import Action, Catalogue, Table
 from plugins.resources.schema.findings import Findings, Mistake, hint
+from plugins.resources.schema.keys import TABLES
 from plugins.resources.schema.naming import SEGMENT_CHARS, encoded
 from plugins.resources.schema.relating import with_children
 from plugins.resources.schema.resource import Resource
 from plugins.resources.schema.shaping import shape
+from plugins.resources.schema.visibility import betraying_columns
 from plugins.resources.settings import Settings
 from service.api import listed, nearest, toml
 
@@ -47,10 +49,16 @@ def select(catalogue: Catalogue, settings: Settings, *, plugin: str) -> Selectio
         findings.blame("schema", message=message, write=meant or next(iter(catalogue.schemas), "public"))
     else:
         _check_names(catalogue, settings, findings)
+        betraying = betraying_columns(catalogue, settings)
         for table in _chosen(catalogue, settings, findings):
-            is_named = table.name in settings.tables
-            asked = _asked(table.name, settings)
-            resource = shape(table, settings.options(table.name), findings, is_named=is_named, asked=asked)
+            resource = shape(
+                table,
+                settings.options(table.name),
+                findings,
+                betraying=betraying.get(table.name, {}),
+                is_named=table.name in settings.tables,
+                asked=_asked(table.name, settings),
+            )
             if resource is not None:
                 resources.append(resource)
         _check_paths(resources, settings, findings)
@@ -134,10 +142,10 @@ def _chosen(catalogue: Catalogue, settings: Settings, findings: Findings) -> Ite
             if table.keys or settings.options(name).key is not None:
                 yield table
             else:
-                findings.say(
-                    f"{table.relation} {name} has no key and is not served; name the columns that identify a row: "
-                    f"key = [...] under {findings.header(name)}."
-                )
+                way_out = f"name the columns that identify a row: key = [...] under {findings.header(name)}"
+                if table.relation in TABLES:
+                    way_out = "give it a primary key, or name it in tables, as a list without single rows"
+                findings.say(f"{table.relation} {name} has no key and is not served; {way_out}.")
 
 
 def _check_paths(resources: Sequence[Resource], settings: Settings, findings: Findings) -> None:

@@ -8,11 +8,12 @@ from urllib.parse import quote
 from plugins.resources.schema.allowing import allowed
 from plugins.resources.schema.catalogue import Action, Column, Table
 from plugins.resources.schema.findings import Findings
+from plugins.resources.schema.keys import key_of
 from plugins.resources.schema.kinds import kind_of
 from plugins.resources.schema.naming import SEGMENT_CHARS, api_names, is_segment
 from plugins.resources.schema.resource import Field, Order, Resource
+from plugins.resources.schema.visibility import visible_columns
 from plugins.resources.settings import TableSettings
-from service.api import listed, looks_secret
 
 TIMES = frozenset({"timestamp", "timestamptz"})
 """What a column can be that holds the time of a change."""
@@ -26,14 +27,15 @@ def shape(
     options: TableSettings,
     findings: Findings,
     *,
+    betraying: Mapping[str, str],
     is_named: bool = True,
     asked: frozenset[Action] = frozenset(),
 ) -> Resource | None:
-    """The resource, without children; None if it has faults or nothing to show. `is_named` is false for a table that
-    only `"*"` has found: settings meant for another database's table of this name are no fault then. `asked` is what
-    clients should be able to do."""
+    """The resource, without children; None if it has faults or nothing to show. `betraying` are columns that show what
+    is hidden elsewhere. `is_named` is false for a table that only `"*"` has found: settings meant for another
+    database's table of this name are no fault then. `asked` is what clients should be able to do."""
     mistakes_before = len(findings.mistakes)
-    visible = _visible(table, options, findings, may_lack=not is_named)
+    visible = visible_columns(table, options, betraying, findings, may_lack=not is_named)
     names = api_names(visible, in_camel_case=options.names == "camel")
     readable = {
         column.name: Field(
@@ -46,7 +48,7 @@ def shape(
         if column.is_readable
     }
     fields = {names[name]: readable[name] for name in visible}
-    key = _key(table, options, readable, visible, findings)
+    key = key_of(table, options.key, readable, frozenset(visible), findings)
     sort = tuple(_sort(table, options, readable, visible, findings, may_lack=not is_named))
     modified = _modified(table, options, findings, may_lack=not is_named)
     limit = min(DEFAULT_LIMIT, options.max_limit) if options.limit is None else options.limit
@@ -62,25 +64,27 @@ def shape(
             f"{findings.header(table.name)}."
         )
         return None
-    has_items = bool(key) and _fits_url(key, visible)
-    writes = allowed(table, asked, fields.values(), key=key if has_items else (), modified=modified, findings=findings)
+    writes = allowed(
+        table, asked, fields.values(), key=key.fields if key.has_items else (), modified=modified, findings=findings
+    )
     resource = Resource(
         name=table.name,
         path=quote(path, safe=SEGMENT_CHARS),
         table=table,
         fields=fields,
-        key=key,
-        has_items=has_items,
-        tie_break=key or tuple(field for field in fields.values() if field.kind.is_sortable),
+        key=key.fields,
+        is_key_unique=key.is_unique,
+        keyless=key.lack,
+        has_items=key.has_items,
+        tie_break=key.fields or tuple(field for field in fields.values() if field.kind.is_sortable),
         sort=sort,
         limit=limit,
         max_limit=options.max_limit,
         writes=writes,
     )
-    if not has_items:
+    if not key.has_items:
         without = "without items and cursors" if resource.cursorless else "without items"
-        reason = f"its key {listed([part.column.name for part in key])} is hidden or of a type that no URL can hold"
-        findings.say(f"{table.name} is served as a list {without}, since {reason if key else 'it has no key'}.")
+        findings.say(f"{table.name} is served as a list {without}, since {key.reason}.")
     return resource
 
 
@@ -100,59 +104,6 @@ def _modified(table: Table, options: TableSettings, findings: Findings, *, may_l
     return table.columns[standing[0]] if standing else None
 
 
-def _visible(table: Table, options: TableSettings, findings: Findings, *, may_lack: bool) -> list[str]:
-    """The columns to show: those in `fields`, else all that are not hidden and do not look like a secret."""
-    if options.fields is not None:
-        shown = list(dict.fromkeys(findings.standing(table, "fields", options.fields)))
-
-        def refuse(name: str) -> str | None:
-            return "which fields names too" if name in shown else None
-
-        findings.standing(table, "hidden", options.hidden, refuse=refuse, may_lack=may_lack)
-    else:
-        hidden = findings.standing(table, "hidden", options.hidden, may_lack=may_lack)
-        shown = [name for name in table.columns if name not in hidden]
-        secret = [name for name in shown if looks_secret(name)]
-        if secret:
-            shown = [name for name in shown if name not in secret]
-            findings.say(
-                f"{table.name}: {listed(secret)} hidden, because of the name; to show it, name it in fields = [...] "
-                f"under {findings.header(table.name)}."
-            )
-    forbidden = [name for name in shown if not table.columns[name].is_readable]
-    if forbidden:
-        findings.say(
-            f"{table.name}: {listed(forbidden)} left out, because the database role may not read it; grant SELECT to "
-            f"show it."
-        )
-    return [name for name in shown if name not in forbidden]
-
-
-def _key(
-    table: Table,
-    options: TableSettings,
-    readable: Mapping[str, Field],
-    visible: Collection[str],
-    findings: Findings,
-) -> tuple[Field, ...]:
-    """What the operator says, else the first key that a URL can hold, else the first that can be read."""
-    if options.key is not None:
-
-        def refuse(name: str) -> str | None:
-            if name not in readable:
-                return "which the database role may not read"
-            is_comparable = readable[name].kind.is_comparable
-            return None if is_comparable else f"of type {table.columns[name].type.name}, which no URL can hold"
-
-        return tuple(readable[name] for name in findings.standing(table, "key", options.key, refuse=refuse))
-    keys = [tuple(readable[name] for name in key) for key in table.keys if readable.keys() >= set(key)]
-    return next((key for key in keys if _fits_url(key, visible)), keys[0] if keys else ())
-
-
-def _fits_url(key: tuple[Field, ...], visible: Collection[str]) -> bool:
-    return all(part.column.name in visible and part.kind.is_comparable for part in key)
-
-
 def _sort(
     table: Table,
     options: TableSettings,
@@ -169,7 +120,5 @@ def _sort(
         is_sortable = readable[name].kind.is_sortable
         return None if is_sortable else f"of type {table.columns[name].type.name}, which has no order"
 
-    standing = findings.standing(table, "sort", options.sort, refuse=refuse, may_lack=may_lack)
-    descending = {name.removeprefix("-"): name.startswith("-") for name in standing}
-    for name, is_descending in descending.items():
-        yield Order(readable[name], is_descending)
+    for name in findings.standing(table, "sort", options.sort, refuse=refuse, may_lack=may_lack):
+        yield Order(readable[name.removeprefix("-")], name.startswith("-"))
