@@ -442,6 +442,8 @@ class Grantable:
     """Those that clients see where nothing forbids it."""
     key: frozenset[str]
     """Those that name a single row in a URL; empty where nothing does."""
+    required: frozenset[str] = frozenset()
+    """Those without which no row can be made."""
 
 
 class Access(Protocol):

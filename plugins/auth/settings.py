@@ -113,7 +113,7 @@ class Settings(PluginSettings):
 
     roles: Annotated[Mapping[Text, RoleRules], Field(default_factory=dict)]
     """What principals with a role may do to tables: `[plugins.auth.roles.user.tables.users]`. `anonymous` is the role
-    of whoever has not said who they are."""
+    of whoever has not said who they are, `"*"` that of everyone."""
 
     remember: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
     """How many tokens a worker remembers, so that it checks the signature of each only once."""

@@ -50,8 +50,9 @@ class Pagination(NamedTuple):
     is_estimate: bool = False
 
 
-def description(resource: Resource, root: str) -> dict[str, object]:
-    """What a client finds out about a resource: where it is, and what its rows are made of."""
+def description(resource: Resource, root: str, *, is_read: bool = True) -> dict[str, object]:
+    """What a client finds out about a resource: where it is, and what its rows are made of. `is_read` is whether single
+    rows can be read."""
     path = f"{root}/{resource.path}"
     actions = resource.writes.actions
     writable = resource.writes.creatable | resource.writes.changeable
@@ -61,7 +62,7 @@ def description(resource: Resource, root: str) -> dict[str, object]:
         "itemPath": f"{path}/{{id}}" if resource.has_items else None,
         "children": [f"{path}/{{id}}/{child.segment}" for child in resource.children],
         "methods": ["GET", "HEAD", "OPTIONS", *(["POST"] if "create" in actions else [])],
-        "itemMethods": item_methods(resource) if resource.has_items else [],
+        "itemMethods": item_methods(resource, is_read=is_read) if resource.has_items else [],
         "key": [part.name for part in resource.key] if resource.has_items else [],
         "fields": [
             {
@@ -76,11 +77,12 @@ def description(resource: Resource, root: str) -> dict[str, object]:
     }
 
 
-def item_methods(resource: Resource) -> list[str]:
+def item_methods(resource: Resource, *, is_read: bool = True) -> list[str]:
     """What a single row takes."""
     actions = resource.writes.actions
     changing = ["PUT", "PATCH"] if "update" in actions else []
-    return ["GET", "HEAD", "OPTIONS", *changing, *(["DELETE"] if "delete" in actions else [])]
+    reading = ["GET", "HEAD"] if is_read else []
+    return [*reading, "OPTIONS", *changing, *(["DELETE"] if "delete" in actions else [])]
 
 
 def read_page(body: bytes) -> Page:

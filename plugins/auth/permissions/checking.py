@@ -64,8 +64,11 @@ class Checking:
             for message in messages:
                 self._run.fault((*place, setting), message, write=least)
         self._check_where(place, rule, resources, called)
-        if rule.readable is not None and table != EVERY_TABLE:
-            self._check_key(place, rule, rule.readable, resources[0])
+        if table != EVERY_TABLE:
+            if rule.readable is not None:
+                self._check_key(place, rule, rule.readable, resources[0])
+            if "create" in rule.actions:
+                self._check_required(place, rule, resources[0])
 
     def _check_where(
         self, place: tuple[str, ...], rule: TableRule, resources: Sequence[Grantable], called: str
@@ -90,6 +93,14 @@ class Checking:
         if lacking and keyed and resource.key:
             message = f"lacks {listed(lacking)}, the key by which {listed(keyed)} name a row"
             self._run.fault((*place, "readable"), message, write=[*lacking, *readable])
+
+    def _check_required(self, place: tuple[str, ...], rule: TableRule, resource: Grantable) -> None:
+        """Whoever makes a row has to give it what it must have."""
+        for setting, columns in (("readable", rule.readable), ("writable", rule.writable)):
+            lacking = sorted(resource.required.difference(columns)) if columns is not None else []
+            if lacking and columns is not None:
+                message = f"lacks {listed(lacking)}, without which no row can be made"
+                self._run.fault((*place, setting), message, write=[*columns, *lacking])
 
     def _tell_of_lacking(self, role: str, rule: TableRule) -> None:
         for column in rule.where:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, get_args
+from typing import Final
 
 from aiohttp.hdrs import WWW_AUTHENTICATE
 
@@ -22,7 +22,8 @@ ANONYMOUS_ROLE: Final = "anonymous"
 
 ANONYMOUS_ROLES: Final = frozenset({ANONYMOUS_ROLE})
 
-ACTIONS: Final[tuple[Action, ...]] = get_args(Action)
+EVERY_ROLE: Final = "*"
+"""What everyone has, whoever they are."""
 
 UNRULED: Final[frozenset[Action]] = frozenset({"read", "list"})
 """What everyone may do to a table that no role names."""
@@ -82,7 +83,7 @@ class Permissions:
         if not self.is_ruled(resource):
             found = _Rules((), ()) if action in UNRULED else None
         else:
-            settings = [self._rule(role, resource) for role in sorted(roles)]
+            settings = [self._rule(role, resource) for role in sorted({*roles, EVERY_ROLE})]
             rules = tuple([rule_of(each, action) for each in settings if each is not None and action in each.actions])
             claims = tuple([claim for rule in rules for claim in rule.claims])
             found = _Rules(rules, claims) if rules else None
