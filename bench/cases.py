@@ -25,6 +25,10 @@ class Case:
     body: str = ""
     """Sent as JSON."""
     connections: int = 32
+    token: str = ""
+    """Sent as a bearer's."""
+    is_refused: bool = False
+    """True where every answer is to be a refusal."""
     rounds: list[tuple[Measured, float]] = field(default_factory=list)
 
     def median(self, figure: str) -> float:
@@ -51,14 +55,15 @@ def run_rounds(cases: Sequence[Case], rounds: int, seconds: int) -> None:
 
 def check_answers(cases: Sequence[Case]) -> None:
     """Every case answers, and a case of ours says what its bare peer says."""
-    bodies = {case.name: answer(case) for case in cases if case.method == "GET"}
+    bodies = {case.name: answer(case) for case in cases if case.method == "GET" and not case.is_refused}
     for case in cases:
-        if case.against in bodies and bodies[case.name] != bodies[case.against]:
+        if case.name in bodies and case.against in bodies and bodies[case.name] != bodies[case.against]:
             raise SystemExit(f"{case.name} and {case.against} answer differently: the figures would mean nothing.")
 
 
 def answer(case: Case) -> object:
-    with urllib.request.urlopen(case.url, timeout=30) as response:
+    request = urllib.request.Request(case.url, headers=authorization(case.token))
+    with urllib.request.urlopen(request, timeout=30) as response:
         return json.load(response)
 
 
@@ -66,11 +71,21 @@ def measure(case: Case, seconds: int) -> tuple[Measured, float]:
     """One round, and the processor time that the server took in it."""
     before = cpu_s(case.pid)
     measured = run_load(
-        case.url, seconds=seconds, method=case.method, body=case.body, connections=case.connections, cpu=LOAD_CPU
+        case.url,
+        seconds=seconds,
+        method=case.method,
+        body=case.body,
+        headers=authorization(case.token),
+        connections=case.connections,
+        cpu=LOAD_CPU,
     )
-    if measured.failures:
-        raise SystemExit(f"{case.name}: {measured.failures} requests failed.")
+    if measured.failures != (measured.requests if case.is_refused else 0):
+        raise SystemExit(f"{case.name}: {measured.failures} of {measured.requests} requests failed.")
     return measured, cpu_s(case.pid) - before
+
+
+def authorization(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"} if token else {}
 
 
 def print_cases(cases: Sequence[Case]) -> None:

@@ -7,13 +7,14 @@ another number for each request, from 1 on.
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
 from urllib.parse import urlsplit
@@ -34,27 +35,36 @@ class Measured:
 
 
 def run_load(
-    url: str, *, seconds: int, method: str = "GET", body: str = "", connections: int = 32, cpu: int | None = None
+    url: str,
+    *,
+    seconds: int,
+    method: str = "GET",
+    body: str = "",
+    headers: Mapping[str, str] | None = None,
+    connections: int = 32,
+    cpu: int | None = None,
 ) -> Measured:
     """Load `url` from processor `cpu`, with `body` as JSON. Blocks until it is over."""
+    headers = dict(headers or {}, **({"Content-Type": "application/json"} if body else {}))
     pin = ["taskset", "-c", str(cpu)] if cpu is not None and shutil.which("taskset") else []
     if shutil.which("wrk"):
         with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
-            script.write(_script(url, method, body))
+            script.write(_script(url, method, body, headers))
             script.flush()
             command = [*pin, "wrk", "-t1", f"-c{connections}", f"-d{seconds}", "-s", script.name, "--latency", url]
             return _read_wrk(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    command = [*pin, sys.executable, __file__, url, str(seconds), str(connections), method, body]
+    command = [*pin, sys.executable, __file__, url, str(seconds), str(connections), method, body, json.dumps(headers)]
     requests, took, p99, failures = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     return Measured(int(requests), float(took), float(p99), int(failures))
 
 
-def _script(url: str, method: str, body: str) -> str:
+def _script(url: str, method: str, body: str, headers: Mapping[str, str]) -> str:
     """What wrk asks, in Lua."""
     before, number, after = _target(url).partition("{n}")
     lines = [f"wrk.method = {method!r}"]
+    lines += [f"wrk.headers[{name!r}] = {value!r}" for name, value in headers.items()]
     if body:
-        lines += [f"wrk.body = [[{body}]]", "wrk.headers['Content-Type'] = 'application/json'"]
+        lines.append(f"wrk.body = [[{body}]]")
     if number:
         lines += [
             "n = 0",
@@ -110,11 +120,14 @@ class _Connection(asyncio.Protocol):
         self._send()
 
 
-async def _generate(url: str, seconds: float, connections: int, method: str, body: str) -> None:
+async def _generate(
+    url: str, seconds: float, connections: int, method: str, body: str, headers: Mapping[str, str]
+) -> None:
     parts, target = urlsplit(url), _target(url)
     head = f"HTTP/1.1\r\nHost: {parts.netloc}\r\n"
+    head += "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
     if body:
-        head += f"Content-Type: application/json\r\nContent-Length: {len(body.encode())}\r\n"
+        head += f"Content-Length: {len(body.encode())}\r\n"
     requests = (f"{method} {target.replace('{n}', str(n))} {head}\r\n{body}".encode() for n in count(1))
     latencies: list[float] = []
     failures: list[bytes] = []
@@ -131,4 +144,5 @@ async def _generate(url: str, seconds: float, connections: int, method: str, bod
 if __name__ == "__main__":
     import uvloop
 
-    uvloop.run(_generate(sys.argv[1], float(sys.argv[2]), int(sys.argv[3]), sys.argv[4], sys.argv[5]))
+    address, seconds, connections, method, body, headers = sys.argv[1:]
+    uvloop.run(_generate(address, float(seconds), int(connections), method, body, json.loads(headers)))

@@ -42,6 +42,7 @@ CREATE INDEX ON events (created_at, id);
 """  # noqa: S608 (a constant)
 
 OVERRIDES = [
+    "plugins.auth.enabled=false",
     'plugins.resources.tables=["*"]',
     'plugins.resources.writes=["events"]',
     f"plugins.resources.table.events.max_limit={STEP}",

@@ -50,7 +50,7 @@ async def record_statements(
         settings = read(
             config,
             environment="production",
-            overrides=["plugins.logs.enabled=false", *overrides],
+            overrides=["plugins.logs.enabled=false", "plugins.auth.enabled=false", *overrides],
             environ={**os.environ, "DATABASE_URL": url},
         )
         tasks = Tasks()

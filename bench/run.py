@@ -2,6 +2,7 @@
 
     a bare aiohttp handler         against a Pegboard route that does nothing, with the plugins on and off
     the same SQL in bare asyncpg   against an item, a page of 20 and a page of 1,000
+    a route that wants a token     against the same without: one that is known, and none
     a table of a million rows      against the same by hand: counts, deep pages, writes (`million.py`)
     one worker                     against two, and reloads under load
 
@@ -42,6 +43,7 @@ from bench.processes import (  # noqa: E402
 )
 from bench.recording import Asked, record_statements, slug  # noqa: E402
 from service.testing.postgres import PostgresServer  # noqa: E402
+from service.testing.tokens import TOKEN_SECRET, make_token  # noqa: E402
 
 WIDE = "plugins.resources.table.users.max_limit=1000"
 PATHS = {
@@ -50,7 +52,7 @@ PATHS = {
     "page of 1,000": "/api/v1/users?limit=1000",
 }
 FIRST_PAGE, DEEP_PAGE = "list with count, 1,000,000 rows", "page at row 900,000 by cursor"
-PLUGINS = ("database", "resources", "health", "home", "logs")
+PLUGINS = ("database", "resources", "health", "home", "auth", "logs")
 
 
 def main() -> int:
@@ -102,7 +104,8 @@ def start_servers(
     bare_port, bare_pid = start_bare(stack, home, plan)
     on_port, off_port = free_port(), free_port()
     began = time.perf_counter()
-    on = start(stack, serve(on_port, [WIDE]), home, {"DATABASE_URL": url, "PEGBOARD_ENV": "production"})
+    environ = {"DATABASE_URL": url, "JWT_SECRET": TOKEN_SECRET, "PEGBOARD_ENV": "production"}
+    on = start(stack, serve(on_port, [WIDE]), home, environ)
     wait_for(on_port, "/health/live")
     start_s = time.perf_counter() - began
     off = start(
@@ -112,19 +115,24 @@ def start_servers(
         {"PEGBOARD_ENV": "production"},
     )
     wait_for(off_port, "/api/v1/noop")
-    all_on = ", ".join(PLUGINS)
+    all_on, token = ", ".join(PLUGINS), make_token()
     on_pid, off_pid = worker_of(on.pid), worker_of(off.pid)
     for pid in (bare_pid, on_pid, off_pid):
         pin(pid, SERVER_CPU)
     cases = [
         Case("bare aiohttp route", "-", f"http://127.0.0.1:{bare_port}/noop", bare_pid),
         Case("route, plugins off", "none", f"http://127.0.0.1:{off_port}/api/v1/noop", off_pid, "bare aiohttp route"),
-        Case("route, plugins on", all_on, f"http://127.0.0.1:{on_port}/api/v1/noop", on_pid, "bare aiohttp route"),
+        Case("route, plugins on", all_on, f"http://127.0.0.1:{on_port}/api/v1/open", on_pid, "bare aiohttp route"),
+    ]
+    wanting = f"http://127.0.0.1:{on_port}/api/v1/noop"
+    cases += [
+        Case("route, with a known token", all_on, wanting, on_pid, "bare aiohttp route", token=token),
+        Case("route, refused without", all_on, wanting, on_pid, "bare aiohttp route", is_refused=True),
     ]
     for name, path in PATHS.items():
         bare_name = f"bare asyncpg, {name}"
         cases.append(Case(bare_name, "-", f"http://127.0.0.1:{bare_port}/sql/{slug(name)}", bare_pid))
-        cases.append(Case(name, all_on, f"http://127.0.0.1:{on_port}{path}", on_pid, bare_name))
+        cases.append(Case(name, all_on, f"http://127.0.0.1:{on_port}{path}", on_pid, bare_name, token=token))
     return cases, {"start_s": start_s, "worker": on_pid, "supervisor": on.pid}
 
 
@@ -146,15 +154,20 @@ def report(cases: list[Case], million: list[Case], started: dict[str, float], op
     def ratio(name: str, other: str) -> float:
         return by_name[name].ratio(by_name[other])
 
-    bare, on, off = (by_name[name] for name in ("bare aiohttp route", "route, plugins on", "route, plugins off"))
-    rounds_of = [[cpu_s / measured.requests for measured, cpu_s in case.rounds] for case in (on, off, bare)]
-    cost = statistics.median((on_s - off_s) / bare_s for on_s, off_s, bare_s in zip(*rounds_of, strict=True))
+    def cost(name: str, without: str) -> float:
+        """The processor time that one takes more than the other, in those of a bare route."""
+        compared = (by_name[each] for each in (name, without, "bare aiohttp route"))
+        rounds_of = [[cpu_s / measured.requests for measured, cpu_s in case.rounds] for case in compared]
+        return statistics.median((more_s - less_s) / bare_s for more_s, less_s, bare_s in zip(*rounds_of, strict=True))
+
     print()
     verdicts = [
         ("item / bare asyncpg", ratio("item", "bare asyncpg, item"), ">=", 0.75),
         ("page of 20 / bare asyncpg", ratio("page of 20", "bare asyncpg, page of 20"), ">=", 0.75),
         ("page of 1,000, CPU ms of the worker", by_name["page of 1,000"].median("cpu_us") / 1000, "<=", 1.0),
-        ("plugins' cost / bare aiohttp route (CPU)", cost, "<=", 0.15),
+        ("plugins' cost / bare aiohttp route (CPU)", cost("route, plugins on", "route, plugins off"), "<=", 0.15),
+        ("a known token / bare route (CPU)", cost("route, with a known token", "route, plugins on"), "<=", 0.1),
+        ("refused / served", ratio("route, refused without", "route, with a known token"), ">=", 1.0),
         ("memory of the worker, MB (USS)", uss_mb(int(started["worker"])), "<=", 80.0),
         ("start, warm, database by URL, s", started["start_s"], "<=", 1.0),
         ("deep page by cursor / first page", ratio(DEEP_PAGE, FIRST_PAGE), ">=", 0.5),

@@ -3,6 +3,7 @@
     ServiceError                     an answer to a client: status, code, message, details, headers
     ├── InvalidRequest               400 VALIDATION_ERROR        request line, query string, syntax
     ├── Unauthenticated              401 NO_TOKEN
+    │   ├── InvalidCredentials       401 INVALID_CREDENTIALS     name and password
     │   └── InvalidToken             401 INVALID_TOKEN
     │       └── TokenExpired         401 TOKEN_EXPIRED
     ├── Forbidden                    403 FORBIDDEN
@@ -15,6 +16,7 @@
     ├── UnsupportedMediaType         415 UNSUPPORTED_MEDIA_TYPE
     ├── ExpectationFailed            417 EXPECTATION_FAILED
     ├── InvalidBody                  422 VALIDATION_ERROR        well-formed, with wrong values
+    ├── RateLimited                  429 RATE_LIMIT_EXCEEDED
     ├── HeadersTooLarge              431 REQUEST_HEADER_FIELDS_TOO_LARGE
     ├── InternalError                500 INTERNAL_ERROR
     │   └── SchemaChanged            500 INTERNAL_ERROR          503 where a reload mends it
@@ -36,6 +38,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from http import HTTPStatus
 from typing import ClassVar
 
@@ -86,6 +89,12 @@ class Unauthenticated(ServiceError):
     """Nobody said who is asking."""
 
     status, code = 401, "NO_TOKEN"
+
+
+class InvalidCredentials(Unauthenticated):
+    """Nobody has this name and this password; which of the two is wrong is not told."""
+
+    status, code = 401, "INVALID_CREDENTIALS"
 
 
 class InvalidToken(Unauthenticated):
@@ -164,6 +173,12 @@ class InvalidBody(ServiceError):
     status, code = 422, "VALIDATION_ERROR"
 
 
+class RateLimited(ServiceError):
+    """Too many of these for now; `Retry-After` says when to come back."""
+
+    status, code = 429, "RATE_LIMIT_EXCEEDED"
+
+
 class HeadersTooLarge(ServiceError):
     """The head of the request is over `[service.limits] headers`, or one of its headers over `line`."""
 
@@ -218,8 +233,14 @@ class DependencyError(PluginError):
 
 def timestamp(now_s: float) -> str:
     """`now_s` (seconds since the epoch) as RFC 3339 in UTC with milliseconds: `2026-01-01T00:00:00.000Z`."""
-    instant = datetime.fromtimestamp(now_s, UTC)
-    return f"{instant:%Y-%m-%dT%H:%M:%S}.{instant.microsecond // 1000:03d}Z"
+    second, microseconds = divmod(round(now_s * 1_000_000), 1_000_000)
+    return f"{_second(second)}.{microseconds // 1000:03d}Z"
+
+
+@lru_cache(maxsize=1)
+def _second(instant_s: int) -> str:
+    """Made once a second: it took most of the time in which an error was written."""
+    return f"{datetime.fromtimestamp(instant_s, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def error_body(error: ServiceError, *, request_id: str, now_s: float) -> bytes:

@@ -169,3 +169,5 @@ class Probe:
     """Its failure makes the service unhealthy (503); otherwise degraded (200)."""
     alarm: Alarm | None = field(default=None, kw_only=True)
     """Rung when a failure is seen in between: the probe is unhealthy at once, until it passes again."""
+    facts: Callable[[], Mapping[str, object]] | None = field(default=None, kw_only=True)
+    """What else `/health` shows of it, to anyone who asks: plain data, at hand, under names in camelCase."""

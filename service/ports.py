@@ -252,8 +252,20 @@ class Database(Protocol):
     def transaction(self) -> AbstractAsyncContextManager[Transaction]:
         """A transaction with the write timeout; lock conflicts (40001, 40P01) become 409."""
 
-    def listen(self, channel: str, receive: Callable[[str], None]) -> AbstractAsyncContextManager[None]:
-        """Call `receive(payload)` for every NOTIFY on `channel`, over a connection of its own that heals itself."""
+    def listen(
+        self,
+        channel: str,
+        receive: Callable[[str], None],
+        *,
+        begun: Callable[[], None] = lambda: None,
+        lost: Callable[[], None] = lambda: None,
+    ) -> AbstractAsyncContextManager[None]:
+        """Call `receive(payload)` for every NOTIFY on `channel`, over a connection of its own that heals itself.
+
+        `begun()` is called whenever it begins to hear, before the block is entered too: all that was notified before
+        may have been missed. `lost()` is called when it has ceased to hear; a connection that dies without a word is
+        noticed after 5 s and the read timeout at most. The functions are quick and do not wait.
+        """
 
 
 DATABASE: PortKey[Database] = PortKey("database")
@@ -369,8 +381,18 @@ class Operators:
     """Whom it lets through, to be told: `principals with the role admin`."""
 
 
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """Columns that no client may see or write, whatever else says so: what a login compares."""
+
+    schema: str
+    table: str
+    columns: frozenset[str]
+
+
 AUTHENTICATOR: PortKey[Authenticator] = PortKey("authenticator", many=True)
 OPERATORS: PortKey[Operators] = PortKey("operators")
+HIDDEN: PortKey[Hidden] = PortKey("hidden", many=True)
 
 
 # --- what they may do

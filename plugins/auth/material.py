@@ -178,5 +178,11 @@ class Material:
                 "names none that a key of the issuer's can be for, so jwks does nothing",
                 write=[*settings.algorithms, OF_ASYMMETRIC],
             )
+        if settings.login and not self.keeps_secret and not any(key.signs for key in (*self._secrets, *self._keys)):
+            self._fault(
+                ("secret",),
+                "is missing, and login makes tokens: public keys sign nothing (algorithms has to name HS256 then)",
+                write=FROM_ENVIRONMENT,
+            )
         if settings.old_secrets and not settings.secret:
             self._fault(("old_secrets",), "are accepted beside secret, and that is missing")

@@ -12,6 +12,7 @@ from typing import Final
 from aiohttp.hdrs import AUTHORIZATION
 from aiohttp.web import Request
 
+from plugins.auth.revocation.held import Held
 from plugins.auth.tokens.jwks import Jwks
 from plugins.auth.tokens.keys import Keys
 from plugins.auth.tokens.remembering import Memory, digest_of
@@ -29,7 +30,11 @@ class Bearer:
     scheme: Final = "bearer"
     challenge: Final = f"Bearer {REALM}"
 
-    def __init__(self, keys: Keys, rules: Rules, memory: Memory, clock: Clock, jwks: Jwks | None) -> None:
+    def __init__(
+        self, keys: Keys, rules: Rules, memory: Memory[Verified], clock: Clock, jwks: Jwks | None, held: Held
+    ) -> None:
+        """`held` is what is revoked: it is asked of tokens that are not in `memory`, which forgets those it hits."""
+        self._held = held
         self._keys = keys
         self._rules = rules
         self._memory = memory
@@ -69,7 +74,10 @@ class Bearer:
             raise _refusal(refused) from None
 
     def _verified(self, token: str) -> Verified:
-        return verify(parse(token, self._rules), self._keys, self._rules, self._now())
+        verified = verify(parse(token, self._rules), self._keys, self._rules, self._now())
+        if self._held.hits(verified):
+            raise Refused("it is revoked")
+        return verified
 
     def _keep(self, digest: bytes, verified: Verified) -> Principal:
         self._memory.keep(digest, verified)

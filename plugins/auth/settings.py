@@ -8,7 +8,9 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 from yarl import URL
 
+from plugins.auth.login.settings import LoginSettings
 from plugins.auth.permissions.settings import RoleRules
+from plugins.auth.revocation.settings import RevocationSettings
 from plugins.auth.tokens.keys import AlgorithmName
 from service.api import Duration, PluginSettings, Secret
 
@@ -116,4 +118,13 @@ class Settings(PluginSettings):
     of whoever has not said who they are, `"*"` that of everyone."""
 
     remember: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
-    """How many tokens a worker remembers, so that it checks the signature of each only once."""
+    """How many tokens a worker remembers, so that it checks the signature of each only once; and how many API keys."""
+
+    api_keys: Annotated[bool | None, Field(examples=[False])] = None
+    """Whether API keys are taken, which `pegboard key create` makes: where there is a database, unless set; true makes
+    one required."""
+
+    login: LoginSettings | None = None
+    """Log in with a name and a password. Needs a database."""
+
+    revocation: RevocationSettings = RevocationSettings()

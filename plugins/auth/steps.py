@@ -8,6 +8,8 @@ from typing import Final
 from aiohttp.hdrs import AUTHORIZATION, WWW_AUTHENTICATE
 from aiohttp.web import Request
 
+from plugins.auth.api_keys.knowing import SCHEME
+from plugins.auth.revocation.doubt import Guard
 from service.api import (
     PRINCIPAL,
     Authenticator,
@@ -20,18 +22,22 @@ from service.api import (
 
 Looks = Callable[[Request], "Awaitable[None] | None"]
 
-SAYING_NOTHING: Final = "Say who you are: send Authorization: Bearer TOKEN."
-UNKNOWN: Final = "The Authorization header has no scheme that is known here; send Authorization: Bearer TOKEN."
+SAYING_NOTHING: Final = "Say who you are: send Authorization: Bearer TOKEN"
+UNKNOWN: Final = "The Authorization header has no scheme that is known here; send Authorization: Bearer TOKEN"
+OR_A_KEY: Final = ", or X-API-Key: KEY"
 TWICE: Final = "There is more than one Authorization header; send one."
 
 
 class Identifying:
     """Asks the schemes in their order; the first that recognises a request decides."""
 
-    def __init__(self, schemes: Sequence[Authenticator]) -> None:
+    def __init__(self, schemes: Sequence[Authenticator], guard: Guard) -> None:
+        """`guard` is that of the door at which they are asked, for times when what is revoked is not known."""
         self._schemes = tuple(schemes)
+        self._guard = guard
         self.challenges = ", ".join([scheme.challenge for scheme in schemes])
         """What a 401 says of how to come in."""
+        self._way_in = f"{OR_A_KEY}." if any(scheme.scheme == SCHEME for scheme in schemes) else "."
 
     def required(self, request: Request) -> Awaitable[None] | None:
         """Refuses whoever does not say who they are."""
@@ -53,19 +59,24 @@ class Identifying:
                     raise self._refused(error, scheme.challenge) from None
                 if not isinstance(found, Principal):
                     return self._wait(request, scheme, found)
-                request[PRINCIPAL] = found
+                self._found(request, found)
                 return None
         if said:
-            raise self._refused(InvalidToken(UNKNOWN), self.challenges)
+            raise self._refused(InvalidToken(UNKNOWN + self._way_in), self.challenges)
         if is_required:
-            raise self._refused(Unauthenticated(SAYING_NOTHING), self.challenges)
+            raise self._refused(Unauthenticated(SAYING_NOTHING + self._way_in), self.challenges)
         return None
 
     async def _wait(self, request: Request, scheme: Authenticator, found: Awaitable[Principal]) -> None:
         try:
-            request[PRINCIPAL] = await found
+            self._found(request, await found)
         except Unauthenticated as error:
             raise self._refused(error, scheme.challenge) from None
+
+    def _found(self, request: Request, principal: Principal) -> None:
+        if self._guard.doubt.lasts:
+            self._guard.weigh(principal)
+        request[PRINCIPAL] = principal
 
     @staticmethod
     def _refused(error: Unauthenticated, challenge: str) -> Unauthenticated:

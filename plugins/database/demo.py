@@ -17,7 +17,13 @@ USERS_COUNT = 1_000
 ORDERS_COUNT = 5_000
 
 NO_PASSWORD = f"$argon2id$v=19$m=65536,t=3,p=4$cGVnYm9hcmQtZGVtby0hIQ${'A' * 43}"
-"""A well-formed hash of 32 zero bytes, which is what no password hashes to."""
+"""A well-formed hash of 32 zero bytes, which is what no password hashes to: of users that are made later."""
+
+DEMO_PASSWORD = "correct horse battery staple"  # noqa: S105  # everybody may know it
+"""With it, each of the users logs in."""
+
+DEMO_HASH = "$argon2id$v=19$m=65536,t=3,p=4$cGVnYm9hcmQtZGVtby0hIQ$BfiFKy1IcvHY92Mu5N4o7WIlgwkbou+SX9MKIQa+oyU"
+"""Its argon2id hash, made once: a thousand of them would take a minute."""
 
 SCHEMA = f"""
 CREATE TYPE user_role AS ENUM ('customer', 'support', 'admin');
@@ -157,7 +163,7 @@ def users() -> list[Row]:
         updated_at = dice.moment(created_at, LAST_DAY) if dice.below(2) else created_at
         email = f"{_letters(given)}.{_letters(family)}{number}@example.com"
         rows.append(
-            (email, f"{given} {family}", role, bio if dice.below(4) else None, NO_PASSWORD, created_at, updated_at)
+            (email, f"{given} {family}", role, bio if dice.below(4) else None, DEMO_HASH, created_at, updated_at)
         )
     return rows
 

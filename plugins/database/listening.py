@@ -1,4 +1,5 @@
-"""LISTEN over a connection of its own that comes back by itself. What is notified while it is gone is lost."""
+"""LISTEN over a connection of its own that comes back by itself. What is notified while it is gone is lost, so whoever
+listens is told when that begins and when it is over."""
 
 from __future__ import annotations
 
@@ -12,18 +13,25 @@ import asyncpg
 from plugins.database.opening import FIRST_DELAY_S, LONGEST_DELAY_S, Connector
 from plugins.database.sqlstate import DRIVER_ERRORS, LOST, RETRY_AFTER
 
-PING_EVERY_S = 15.0
+PING_EVERY_S = 5.0
 """How long a connection that has died without a word goes unnoticed (chosen)."""
 
 
 @asynccontextmanager
-async def listening(connector: Connector, channel: str, receive: Callable[[str], None]) -> AsyncIterator[None]:
+async def listening(
+    connector: Connector,
+    channel: str,
+    receive: Callable[[str], None],
+    *,
+    begun: Callable[[], None],
+    lost: Callable[[], None],
+) -> AsyncIterator[None]:
     """Call `receive(payload)` for every NOTIFY on `channel` while the block runs.
 
     Once the block is entered, nothing is missed unless the connection is lost. Raises Unavailable if the first one
     cannot be had.
     """
-    ear = _Ear(connector, channel, receive)
+    ear = _Ear(connector, channel, receive, begun, lost)
     try:
         await ear.open()
     except DRIVER_ERRORS as error:
@@ -38,10 +46,19 @@ async def listening(connector: Connector, channel: str, receive: Callable[[str],
 
 
 class _Ear:
-    def __init__(self, connector: Connector, channel: str, receive: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        connector: Connector,
+        channel: str,
+        receive: Callable[[str], None],
+        begun: Callable[[], None],
+        lost: Callable[[], None],
+    ) -> None:
         self._connector = connector
         self._channel = channel
         self._receive = receive
+        self._begun = begun
+        self._lost = lost
         self._connection: asyncpg.Connection | None = None
         self._ended = asyncio.Event()
 
@@ -55,6 +72,7 @@ class _Ear:
         except BaseException:
             self.close()
             raise
+        self._begun()
 
     def close(self) -> None:
         if self._connection is not None:
@@ -70,11 +88,16 @@ class _Ear:
                     await self.open()
                     delay_s = FIRST_DELAY_S
                 await self._until_silent(self._connection)
-                self.close()
+                self._lose()
             except DRIVER_ERRORS:
-                self.close()
+                self._lose()
                 await asyncio.sleep(delay_s * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
                 delay_s = min(delay_s * 2, LONGEST_DELAY_S)
+
+    def _lose(self) -> None:
+        if self._connection is not None:
+            self.close()
+            self._lost()
 
     async def _until_silent(self, connection: asyncpg.Connection | None) -> None:
         """Return when the connection has ended; raise an error of the driver's if it does not answer any more."""

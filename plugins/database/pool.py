@@ -152,8 +152,15 @@ class Postgres:
             raise
         self._lender.give_back(connection)
 
-    def listen(self, channel: str, receive: Callable[[str], None]) -> AbstractAsyncContextManager[None]:
-        return listening(self._connector, channel, receive)
+    def listen(
+        self,
+        channel: str,
+        receive: Callable[[str], None],
+        *,
+        begun: Callable[[], None] = lambda: None,
+        lost: Callable[[], None] = lambda: None,
+    ) -> AbstractAsyncContextManager[None]:
+        return listening(self._connector, channel, receive, begun=begun, lost=lost)
 
     # --- running
 
@@ -217,10 +224,10 @@ class Postgres:
             await self._reload_constraints(error)
         answer = answer_for(error, sql, self._constraints.columns(error))
         code = sqlstate(error)
-        for note in (f"SQLSTATE {code}" if code else "", place(error)):
-            if note:
-                error.add_note(note)
         if isinstance(error, asyncpg.PostgresError):
+            error.add_note(f"SQLSTATE {code}")
+            if where := place(error):
+                error.add_note(where)
             error.detail = None  # "Failing row contains (...)"
         if answer.status > 500:
             way_out = f"; {way_out}" if (way_out := rule_for(error, sql).way_out) else ""

@@ -32,9 +32,16 @@ from service.api import (
 RETRY_AFTER = {"Retry-After": "1"}
 """One second: a lost database is back within a few, a full pool sooner (chosen)."""
 
-DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+DRIVER_ERRORS = (
+    asyncpg.PostgresError,
+    asyncpg.PostgresWarning,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+)
 """All that a call of the driver may raise, besides being cancelled. `OSError` has refused and broken connections, and
-`TimeoutError`: no answer at all."""
+`TimeoutError`: no answer at all. `PostgresWarning` is an error that a function raised with the code of a warning; it
+takes no notes."""
 
 FOREIGN_KEY_VIOLATION = "23503"
 
@@ -146,12 +153,12 @@ def rule_for(error: BaseException, sql: str) -> Rule:
     else:
         if isinstance(error, BindError):
             return BAD_VALUE
+        if code and (not OF_POSTGRESQL.match(code) or place(error).endswith(" RAISE")):
+            return REFUSED
         rule = LOST if isinstance(error, OSError) else UNKNOWN  # TimeoutError is one too
-        if code and not OF_POSTGRESQL.match(code):
-            rule = REFUSED
     if rule is LOST and getattr(error, "severity_en", None) == "ERROR":  # of a lost connection it would be FATAL
-        rule = FORBIDDEN if code[:2] == "28" else ELSEWHERE
-    return REFUSED if rule is UNKNOWN and place(error).endswith(" RAISE") else rule
+        return FORBIDDEN if code[:2] == "28" else ELSEWHERE
+    return rule
 
 
 def place(error: BaseException) -> str:

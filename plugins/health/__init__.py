@@ -5,7 +5,8 @@ Slot    none: three routes behind the PROBE door, answered from memory; probes r
 Raises  nothing: 503 carries the same body as 200, since that is what asks for it
 Source  Kubernetes' probes (live, ready); draft-inadarei-api-health-check, section 3.1 (pass and warn 2xx, fail 5xx)
 
-    /health         200 healthy or degraded, 503 unhealthy: status, timestamp, services (status, latencyMs, ageMs)
+    /health         200 healthy or degraded, 503 unhealthy: status, timestamp, services (status, latencyMs, ageMs, facts
+                    of the probe)
     /health/live    200 as long as the process answers; looks at no dependency, since a restart would mend none
     /health/ready   200 ready; 503 starting (a critical probe has not ended yet), unhealthy, draining
 
@@ -16,7 +17,7 @@ Inside: `standing` decides what results mean, `watch` runs the probes, `urls` is
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Annotated
@@ -116,7 +117,10 @@ class Plugin:
 
     def _health(self, request: Request) -> Answer:
         health = self._watch.overall()
-        services = {standing.name: self._entry(standing) for standing in self._watch.standings}
+        facts = {probe.name: probe.facts for probe in self._serving.probes}
+        services = {
+            standing.name: self._entry(standing, facts.get(standing.name)) for standing in self._watch.standings
+        }
         return self._answer(503 if health is Health.UNHEALTHY else 200, health, services=services)
 
     def _live(self, request: Request) -> Answer:
@@ -126,13 +130,14 @@ class Plugin:
         reason = "draining" if self._serving.draining else self._watch.reason_to_wait()
         return self._answer(503 if reason else 200, reason or "ready")
 
-    def _entry(self, standing: Standing) -> Mapping[str, object]:
+    def _entry(self, standing: Standing, facts: Callable[[], Mapping[str, object]] | None) -> Mapping[str, object]:
         now_s = self._run.clock.monotonic()
         age_s, latency_s = standing.age_s(now_s), standing.latency_s
         return {
             "status": standing.health(now_s),
             "latencyMs": None if latency_s is None else round(latency_s * 1000, 1),
             "ageMs": None if age_s is None else round(age_s * 1000),
+            **(facts() if facts is not None else {}),
         }
 
     def _answer(self, code: int, status: str, **facts: object) -> Answer:

@@ -10,7 +10,7 @@ from urllib.parse import unquote, unquote_plus
 from plugins.logs.escaping import LONGEST_TEXT, clipped
 from service.api import CREDENTIAL_HEADERS, MASK, comparable_name, looks_secret
 
-SCHEMES = frozenset({"basic", "bearer", "digest", "negotiate"})
+SCHEMES = frozenset({"apikey", "basic", "bearer", "digest", "negotiate"})
 """First words of an Authorization header: no secrets themselves."""
 
 SHORTEST_SECRET = 4
@@ -24,11 +24,11 @@ KNOWN_NAMES = 256
 
 _NAME = re.compile(r"(?<![^=?&;])([^=?&;]+)=")  # begins nowhere else, so that each character is looked at once
 _USERINFO = re.compile(r"(?<=://)[^/?#@\s\"']*@")
-_CREDENTIALS = re.compile(r"\b(basic|bearer)\s+[^\s\"',;]+", re.IGNORECASE)
+_CREDENTIALS = re.compile(r"\b(apikey|basic|bearer)\s+[^\s\"',;]+", re.IGNORECASE)
 _HEADER_LINE = re.compile(r"\b((?:proxy-)?authorization|(?:set-)?cookie)(:\s*)[^\r\n\"']+", re.IGNORECASE)
 _ASSIGNMENT = re.compile(r"(?<![\w-])([\w-]+)(?:\[\w+\])?[\"']?\s*[=:]\s*")
 _ASSIGNED = re.compile(
-    r"\"[^\"\r\n]*\"|'[^'\r\n]*'|(?:(?:basic|bearer|digest|negotiate)\s+)?[^\s\"'&,)}\]]+", re.IGNORECASE
+    r"\"[^\"\r\n]*\"|'[^'\r\n]*'|(?:(?:apikey|basic|bearer|digest|negotiate)\s+)?[^\s\"'&,)}\]]+", re.IGNORECASE
 )
 
 

@@ -42,6 +42,7 @@ from service.api import (
     ACCESS,
     CHANGES,
     DATABASE,
+    HIDDEN,
     SERVING,
     Access,
     Changes,
@@ -72,7 +73,7 @@ CHANNEL: Final = "pegboard"
 
 class Plugin:
     requires = (DATABASE,)
-    uses = (ACCESS,)
+    uses = (ACCESS, HIDDEN)
 
     def __init__(self, settings: Settings, run: Run) -> None:
         self._settings = settings
@@ -89,7 +90,7 @@ class Plugin:
     async def lifespan(self, ports: Ports) -> AsyncIterator[None]:
         database = ports.need(DATABASE)
         catalogue = await self._catalogue(database)
-        selection = select(catalogue, self._settings, plugin=self._run.name)
+        selection = select(catalogue, self._settings, plugin=self._run.name, hidden=ports.every(HIDDEN))
         for mistake in selection.mistakes:
             self._run.fault(mistake.path, mistake.message, write=mistake.write, rename=mistake.rename)
         for sentence in selection.sentences:
@@ -191,7 +192,7 @@ class Plugin:
         async with opened(self._run) as ports:
             database = ports.need(DATABASE)
             catalogue = await self._catalogue(database)
-            selection = select(catalogue, self._settings, plugin=self._run.name)
+            selection = select(catalogue, self._settings, plugin=self._run.name, hidden=ports.every(HIDDEN))
             if selection.mistakes:
                 raise PluginError(
                     "what would be served has mistakes in its settings: `pegboard run` tells all of them."

@@ -8,8 +8,8 @@ from typing import Final, NamedTuple
 import orjson
 
 from plugins.resources.parse.faults import Fault
-from plugins.resources.schema.resource import Resource
-from service.api import Detail, InvalidBody, InvalidRequest
+from plugins.resources.schema.resource import Field, Resource
+from service.api import Detail, InvalidBody, InvalidRequest, NotFound
 
 WORDS: Final = {True: "true", False: "false"}
 
@@ -50,39 +50,40 @@ class Pagination(NamedTuple):
     is_estimate: bool = False
 
 
-def description(resource: Resource, root: str, *, is_read: bool = True) -> dict[str, object]:
-    """What a client finds out about a resource: where it is, and what its rows are made of. `is_read` is whether single
-    rows can be read."""
+def description(resource: Resource, root: str) -> dict[str, object]:
+    """What a client finds out about a resource: where it is, and what its rows are made of."""
     path = f"{root}/{resource.path}"
     actions = resource.writes.actions
-    writable = resource.writes.creatable | resource.writes.changeable
+    creatable = resource.writes.creatable if "create" in actions else frozenset()
+    writable = creatable | (resource.writes.changeable if "update" in actions else frozenset())
     return {
         "name": resource.name,
+        "description": resource.table.comment,
         "path": path,
         "itemPath": f"{path}/{{id}}" if resource.has_items else None,
         "children": [f"{path}/{{id}}/{child.segment}" for child in resource.children],
-        "methods": ["GET", "HEAD", "OPTIONS", *(["POST"] if "create" in actions else [])],
-        "itemMethods": item_methods(resource, is_read=is_read) if resource.has_items else [],
+        "methods": resource.methods,
+        "itemMethods": resource.item_methods,
         "key": [part.name for part in resource.key] if resource.has_items else [],
-        "fields": [
-            {
-                "name": field.name,
-                "type": field.kind.name,
-                "nullable": field.column.is_nullable,
-                "readOnly": not actions or field.name not in writable,
-            }
-            | ({"values": field.column.type.labels} if field.column.type.labels is not None else {})
-            for field in resource.fields.values()
-        ],
+        "fields": [_field(field, is_writable=field.name in writable) for field in resource.fields.values()],
     }
 
 
-def item_methods(resource: Resource, *, is_read: bool = True) -> list[str]:
-    """What a single row takes."""
-    actions = resource.writes.actions
-    changing = ["PUT", "PATCH"] if "update" in actions else []
-    reading = ["GET", "HEAD"] if is_read else []
-    return [*reading, "OPTIONS", *changing, *(["DELETE"] if "delete" in actions else [])]
+def _field(field: Field, *, is_writable: bool) -> dict[str, object]:
+    """What a client finds out about a field; what is seldom there to be told is absent then."""
+    facts: dict[str, object] = {
+        "name": field.name,
+        "type": field.kind.name,
+        "nullable": field.column.is_nullable,
+        "readOnly": not is_writable,
+    }
+    if field.is_shown_as_text:
+        facts["shownAs"] = "text"
+    if field.column.type.labels is not None:
+        facts["values"] = field.column.type.labels
+    if field.column.comment is not None:
+        facts["description"] = field.column.comment
+    return facts
 
 
 def read_page(body: bytes) -> Page:
@@ -112,15 +113,23 @@ def list_body(rows: bytes | memoryview, pagination: Pagination) -> bytes:
 
 def refusal(faults: Sequence[Fault]) -> InvalidRequest:
     """The answer to a request with these faults."""
-    details = [Detail(fault.field, fault.message) for fault in faults]
-    first = details[0]
-    message = f"{first.field} {first.message}" if len(details) == 1 else f"{len(details)} parameters are wrong."
+    message, details = _told(faults, "parameters")
     return InvalidRequest(message, details=details)
 
 
 def rejection(faults: Sequence[Fault]) -> InvalidBody:
     """The answer to a well-formed body with these faults."""
+    message, details = _told(faults, "fields")
+    return InvalidBody(message, details=details)
+
+
+def _told(faults: Sequence[Fault], what: str) -> tuple[str, list[Detail]]:
+    """The message, which is the fault itself where there is one, and the details."""
     details = [Detail(fault.field, fault.message) for fault in faults]
     first = details[0]
-    message = f"{first.field} {first.message}" if len(details) == 1 else f"{len(details)} fields are wrong."
-    return InvalidBody(message, details=details)
+    return f"{first.field} {first.message}" if len(details) == 1 else f"{len(details)} {what} are wrong.", details
+
+
+def absence(resource: Resource) -> NotFound:
+    """The answer where no row has the key."""
+    return NotFound(f"There is no such row in {resource.name}.")

@@ -40,7 +40,8 @@ class TableSettings(PluginSettings):
     """Segment of the URL; the table's name unless set."""
 
     key: Columns | None = None
-    """The columns that identify a row; the primary key, or a unique one without NULLs, unless set. Views need it."""
+    """The columns that identify a row; the primary key, or a unique one without NULLs, unless set. A table's must have
+    one of these in it; a view needs it."""
 
     fields: Columns | None = None
     """The columns to serve, in this order; all unless set. Naming one that looks like a secret shows it."""

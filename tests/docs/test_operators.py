@@ -196,8 +196,9 @@ def test_urls_of_redis_are_understood(rows: Rows) -> None:
 
 
 def test_messages_of_a_running_service_are_in_its_code(rows: Rows) -> None:
-    core = Path(__file__).parents[2] / "service"
-    code = "".join([file.read_text() for file in sorted(core.rglob("*.py"))])
+    root = Path(__file__).parents[2]
+    files = [file for folder in ("service", "plugins") for file in sorted((root / folder).rglob("*.py"))]
+    code = "".join([file.read_text() for file in files])
     for message, _ in rows(PAGE, "tested: running messages"):
         parts = [part for part in message.split("…") if len(part.strip()) > 3]
         assert parts, message

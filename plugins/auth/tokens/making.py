@@ -1,4 +1,4 @@
-"""A new token, as the settings want one: for `pegboard token`."""
+"""A new token, as the settings want one: for `pegboard token`, and for whoever has logged in."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ import uuid
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import orjson
 
 from plugins.auth.tokens.keys import Key
+
+REGISTERED: Final = ("sub", "iss", "aud", "iat", "exp", "jti")
+"""Claims that a token has of its own."""
 
 
 @dataclass(frozen=True, slots=True)

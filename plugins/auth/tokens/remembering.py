@@ -1,7 +1,7 @@
-"""Tokens that were verified once: the same text again costs a digest, and no signature check, until it expires.
+"""What was verified once: the same text again costs a digest, and no signature check or question, until it ends.
 
-Kept by digest, so that no token lies in memory for longer than its request. Bounded: of too many, the one goes that was
-used the longest ago.
+Kept by digest, so that no token or API key lies in memory for longer than its request. Bounded: of too many, the one
+goes that was used the longest ago.
 """
 
 from __future__ import annotations
@@ -9,24 +9,38 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
 
-from plugins.auth.tokens.verifying import Verified
 from service.api import Principal
 
 
+class Ending(Protocol):
+    """Whom something was found to be of, and until when that may be believed."""
+
+    @property
+    def principal(self) -> Principal: ...
+
+    @property
+    def ends_at(self) -> float:
+        """Seconds since the epoch."""
+
+
+T = TypeVar("T", bound=Ending)
+
+
 def digest_of(token: str) -> bytes:
-    """What `token`, which is ASCII, is remembered by."""
+    """What `token`, or another text in ASCII, is remembered by."""
     return hashlib.sha256(token.encode()).digest()
 
 
-class Memory:
+class Memory(Generic[T]):
     """At most `size` of them, in the memory of one worker."""
 
     __slots__ = ("_size", "_verified")
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._verified: OrderedDict[bytes, Verified] = OrderedDict()
+        self._verified: OrderedDict[bytes, T] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._verified)
@@ -42,12 +56,15 @@ class Memory:
         self._verified.move_to_end(digest)
         return verified.principal
 
-    def keep(self, digest: bytes, verified: Verified) -> None:
+    def keep(self, digest: bytes, verified: T) -> None:
         self._verified[digest] = verified
         if len(self._verified) > self._size:
             self._verified.popitem(last=False)
 
-    def forget(self, is_meant: Callable[[Verified], bool]) -> None:
+    def forget(self, is_meant: Callable[[T], bool]) -> None:
         """Those that are meant: of a key that is no longer the issuer's, of a subject, of a `jti`."""
         for digest in [digest for digest, verified in self._verified.items() if is_meant(verified)]:
             del self._verified[digest]
+
+    def clear(self) -> None:
+        self._verified.clear()

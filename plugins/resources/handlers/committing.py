@@ -11,6 +11,7 @@ from typing import Final
 import orjson
 
 from plugins.resources.handlers.healing import Healing
+from plugins.resources.parse.keys import spelled
 from plugins.resources.plan.writes import OUTSIDE
 from service.api import Change, Changes, Conflict, Forbidden, OutcomeUnknown, Run, ServiceError
 
@@ -145,10 +146,3 @@ def read_written(body: bytes) -> Written:
 
 def _read_look(body: bytes) -> Written:
     return read_written(body[1 : body.rindex(b', "')])
-
-
-def spelled(key: Sequence[str]) -> str:
-    r"""The key as it stands in a path, percent-decoded: of several values, with commas between them."""
-    if len(key) == 1:
-        return key[0]
-    return ",".join([part.replace("\\", "\\\\").replace(",", "\\,") for part in key])

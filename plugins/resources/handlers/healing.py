@@ -60,10 +60,10 @@ class Healer:
         if now_s < self._said_at_s.get(name, -AGAIN_AFTER_S) + AGAIN_AFTER_S:
             return
         self._said_at_s[name] = now_s
-        why = "; ".join(getattr(error.__cause__, "__notes__", ()))
+        why = "; ".join(getattr(error.__cause__, "__notes__", ())) or "the log has the reason"
         self._say(
-            f"A statement of {name} fails in the database ({why or 'the log has the reason'}), {circumstance}: correct "
-            "the trigger, view or function."
+            f"A statement of {name} fails in the database ({why}), {circumstance}"
+            ": correct the trigger, view or function."
         )
 
     async def _look_again(self) -> None:

@@ -106,7 +106,8 @@ def _told(resource: Resource, by_name: dict[str, Grants], root: str) -> dict[str
     ]
     has_items = seen.has_items and (is_read or bool(writes.actions & {"update", "delete"}))
     told = replace(seen, writes=writes, children=tuple(children), has_items=has_items)
-    return description(told, root, is_read=is_read)
+    methods = [method for method in told.item_methods if is_read or method not in ("GET", "HEAD")]
+    return description(told, root) | {"itemMethods": methods}
 
 
 def _narrowed(resource: Resource, grants: Grants, action: Action) -> Resource | None:

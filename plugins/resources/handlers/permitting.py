@@ -12,9 +12,10 @@ from typing import Final
 
 from aiohttp.web import Request, RequestKey
 
+from plugins.resources.render import absence
 from plugins.resources.schema.granted import Granted, granted
 from plugins.resources.schema.resource import Resource
-from service.api import PRINCIPAL, Access, Action, Answer, Forbidden, NotFound, Principal
+from service.api import PRINCIPAL, Access, Action, Answer, Forbidden, Principal
 
 Served = Answer | Awaitable[Answer]
 
@@ -100,7 +101,7 @@ def absent(resource: Resource) -> Handle:
     """Serves those for whom there is no such place: they may not see what leads there."""
 
     def refuse(request: Request, bound: Sequence[str] = ()) -> Answer:
-        raise NotFound(f"There is no such row in {resource.name}.")
+        raise absence(resource)
 
     return refuse
 

@@ -13,14 +13,15 @@ from plugins.resources.handlers.healing import Healing
 from plugins.resources.links import link_header
 from plugins.resources.parse.cursors import OTHER_SIDE, fingerprint, write_cursor
 from plugins.resources.parse.faults import Fault
-from plugins.resources.parse.query import ListQuery, parse_item, parse_key, parse_list
+from plugins.resources.parse.keys import parse_key
+from plugins.resources.parse.query import ListQuery, parse_item, parse_list
 from plugins.resources.plan.items import ItemStatement
 from plugins.resources.plan.lists import Below, ListStatement
-from plugins.resources.render import Page, Pagination, list_body, read_page, refusal
+from plugins.resources.render import Page, Pagination, absence, list_body, read_page, refusal
 from plugins.resources.schema.granted import EVERY_ROW, Rows
 from plugins.resources.schema.resource import Order, Resource
 from plugins.resources.shapes import Shapes
-from service.api import Answer, Clock, InvalidRequest, NotFound, ServiceError
+from service.api import Answer, Clock, InvalidRequest, ServiceError
 
 UNFIT_CURSOR: Final = Fault("cursor", "has a value that its field cannot have; begin again without it.")
 
@@ -69,7 +70,7 @@ class ListHandler:
         finally:  # what takes too long is what advice is most wanted for
             self._watch.note(query, "capped" if is_counted else "", began_s)
         if body is None:
-            raise NotFound(f"There is no such row in {(self._parent or self._resource).name}.")
+            raise absence(self._parent or self._resource)
         page = read_page(body)
         total, is_estimate = page.total, False
         if query.count == "none":
@@ -145,5 +146,5 @@ class ItemHandler:
         except InvalidRequest as refused:
             raise await self._database.fault(refused, sql, *arguments) from refused.__cause__
         if row is None:
-            raise NotFound(f"There is no such row in {self._resource.name}.")
+            raise absence(self._resource)
         return Answer(200, row)

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Final
-from urllib.parse import quote
 
 from aiohttp.web import Request
 
 from plugins.resources.handlers.blaming import untaken
-from plugins.resources.handlers.committing import GONE, Committer, Look, Written, spelled
+from plugins.resources.handlers.committing import GONE, Committer, Look, Written
 from plugins.resources.handlers.healing import Healing
 from plugins.resources.handlers.receiving import JSON, Receiver
 from plugins.resources.parse.body import BodyReader, Row
 from plugins.resources.parse.faults import Fault
-from plugins.resources.parse.query import parse_key, parse_nothing
+from plugins.resources.parse.keys import parse_key, place_of
+from plugins.resources.parse.query import parse_nothing
 from plugins.resources.plan.writes import UNSEEN, WriteStatements
-from plugins.resources.render import item_methods, refusal, rejection
+from plugins.resources.render import absence, refusal, rejection
 from plugins.resources.schema.catalogue import Action
 from plugins.resources.schema.granted import Granted
-from plugins.resources.schema.naming import SEGMENT_CHARS
 from service.api import (
     Answer,
     Conflict,
@@ -27,7 +26,6 @@ from service.api import (
     InternalError,
     InvalidBody,
     InvalidRequest,
-    NotFound,
     ServiceError,
 )
 
@@ -74,7 +72,7 @@ class WriteHandler:
         self._kept = resource.table.kept
         self._names = {field.column.origin: field.name for field in resource.fields.values() if field.column.origin}
         """API names by those that a refusal tells: of a table's own columns, also where a view shows them."""
-        self._allow = ", ".join(sorted(item_methods(resource)))
+        self._allow = ", ".join(sorted(resource.item_methods))
 
     async def create(self, request: Request, bound: Bound = ()) -> Answer:
         if text := request.rel_url.raw_query_string:
@@ -89,12 +87,8 @@ class WriteHandler:
             raise Conflict(ELSEWHERE)
         if written.row == UNSEEN:
             return Answer(201)
-        if not self._tells_place:
-            return Answer(201, written.row)
-        where = spelled(written.key) if written.key else ""
-        if not (where.isascii() and where.isalnum()):
-            where = quote(where, safe=SEGMENT_CHARS)
-        headers = [("Location", f"{request.rel_url.raw_path}/{where}")] if where else []
+        place = place_of(written.key, self._resource) if self._tells_place else None
+        headers = [("Location", f"{request.rel_url.raw_path}/{place}")] if place is not None else []
         return Answer(201, written.row, headers=headers)
 
     async def update(self, request: Request, bound: Bound = ()) -> Answer:
@@ -171,7 +165,7 @@ class WriteHandler:
         """Why no row was written. `key` has the values of rows behind it."""
         if not self._resource.is_key_unique and await self._fetch_json(self._statements.is_of_several, *key) == b"true":
             return Conflict("Several rows have this key, so none of them is written.")
-        return NotFound(f"There is no such row in {self._resource.name}.")
+        return absence(self._resource)
 
 
 def _shown(row: bytes) -> Answer:

@@ -110,7 +110,7 @@ class BodyReader:
 def _comparable(field: Field, text: str) -> object:
     """What is the same for all spellings of one value of a key."""
     if field.kind.name == "number":
-        return Decimal(text)
+        return Decimal(text) if text != "NaN" else text  # to Decimal it equals nothing
     if field.column.type.name == "bpchar":
         return text.rstrip(" ")
     return text.casefold() if field.column.type.name == "citext" else text

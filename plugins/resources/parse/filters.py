@@ -34,7 +34,7 @@ MAX_PATTERN_CHARS: Final = 200
 """Of a pattern of `like` and `ilike` (chosen: each % is tried at every place of the text)."""
 
 MANY: Final = frozenset({"in", "nin", "overlaps", "between"})
-PATTERNS: Final = frozenset({"like", "ilike"})
+WITH_WILDCARDS: Final = frozenset({"like", "ilike"})
 OF_ELEMENTS: Final = frozenset({"has", "overlaps"})
 LOGIC: Final = frozenset({"and", "or"})
 
@@ -203,7 +203,7 @@ def _value(kind: Kind, operator: str, given: str | tuple[str, ...]) -> str | tup
         return given
     parse = _compared(kind, operator).parse
     if isinstance(given, str):
-        return _pattern(given) if operator in PATTERNS else parse(given)
+        return _pattern(given) if operator in WITH_WILDCARDS else parse(given)
     if operator == "between" and len(given) != 2:
         raise Unfit("must be two values, the least and the greatest")
     if len(given) > MAX_VALUES:

@@ -26,7 +26,7 @@ from plugins.resources.parse.cursors import Cursor, fingerprint, read_cursor
 from plugins.resources.parse.faults import MAX_UNKNOWN, Fault, cut
 from plugins.resources.parse.filters import Condition, Filter, read_filter, read_tree
 from plugins.resources.parse.names import RESERVED, Names
-from plugins.resources.parse.texts import read_pairs, sendable, split_list
+from plugins.resources.parse.texts import read_pairs, split_list
 from plugins.resources.schema.kinds import Unfit
 from plugins.resources.schema.resource import Field, Order, Resource
 from service.api import listed
@@ -77,23 +77,6 @@ def parse_item(query: str, resource: Resource, faults: list[Fault]) -> tuple[Fie
 def parse_nothing(query: str, faults: list[Fault]) -> None:
     """The query string of what takes no parameters. Appends each one to `faults`."""
     faults += [Fault(cut(name), "means nothing here.") for name, _ in read_pairs(query, faults)]
-
-
-def parse_key(text: str, resource: Resource, faults: list[Fault]) -> list[str]:
-    """The values of a key as it stands in a path, percent-decoded. Appends to `faults` what is wrong."""
-    key = resource.key
-    values = split_list(text) if len(key) > 1 else (text,)
-    if len(values) != len(key):
-        names = ",".join(part.name for part in key)
-        faults.append(Fault("id", f"must be {len(key)} values joined by commas: {names}."))
-        return []
-    parsed = []
-    for part, value in zip(key, values, strict=True):
-        try:
-            parsed.append(part.kind.parse(sendable(value)))
-        except Unfit as unfit:
-            faults.append(Fault("id", f"{unfit}." if len(key) == 1 else f"is wrong in {part.name}, which {unfit}."))
-    return parsed
 
 
 class _Reading:

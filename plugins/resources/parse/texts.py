@@ -69,6 +69,9 @@ def read_pairs(query: str, faults: list[Fault]) -> Iterator[tuple[str, str]]:
         name = raw_name
         try:
             name = decode(raw_name)
+            if not name:
+                faults.append(Fault("query", "has a parameter with an empty name."))
+                continue
             if name in seen:
                 raise Unfit("is given more than once")
             seen.add(name)

@@ -25,16 +25,13 @@ from typing import Final
 from plugins.resources.parse.composed import MAX_DIMENSIONS, Part, Reader, array_of, composite_of
 from plugins.resources.parse.documents import Document, Number, write_document
 from plugins.resources.schema.catalogue import Column, Type
-from plugins.resources.schema.kinds import MAX_NUMBER_CHARS, Kind, Unfit
-from plugins.resources.schema.naming import MAX_NAME_BYTES
+from plugins.resources.schema.kinds import MAX_NUMBER_CHARS, NO_DIGITS, Kind, Unfit
 
 HEADER_BYTES: Final = 4
 """What a modifier of text or numeric is above its meaning (VARHDRSZ)."""
 
 SAFE_DIGITS: Final = {"int2": 4, "int4": 9, "int8": 18}
 """So many are always within the type's range."""
-
-WORDS: Final = frozenset({"NaN", "Infinity", "-Infinity"})
 
 _CLOCK: Final = r"(?:T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?(?:Z|\+00:00))?"
 _DISTANT: Final = re.compile(
@@ -84,7 +81,7 @@ def _reader(type_: Type, kind: Kind, modifier: int) -> Reader:
         case "date" | "time" | "timestamp":
             return _moment(kind)
         case "text":
-            return _text(name, modifier)
+            return _text(kind, modifier if name in ("varchar", "bpchar") else -1)
         case "other":
             return _other(name, modifier)
         case _:
@@ -97,16 +94,14 @@ def _as_text(document: Document) -> str:
     return document
 
 
-def _text(name: str, modifier: int) -> Reader:
-    most = modifier - HEADER_BYTES if name in ("varchar", "bpchar") and modifier >= HEADER_BYTES else None
+def _text(kind: Kind, modifier: int) -> Reader:
+    most = modifier - HEADER_BYTES if modifier >= HEADER_BYTES else None
 
     def text(document: Document) -> str:
         given = _as_text(document)
         if most is not None and len(given) > most:
             raise Unfit(f"must have at most {most} characters")
-        if name == "name" and len(given.encode()) > MAX_NAME_BYTES:
-            raise Unfit(f"must have at most {MAX_NAME_BYTES} bytes")
-        return given
+        return kind.parse(given)
 
     return text
 
@@ -128,15 +123,10 @@ def _number(kind: Kind, modifier: int | None) -> Reader:
     check = _limits(modifier) if modifier is not None and modifier >= HEADER_BYTES else None
 
     def number(document: Document) -> str:
-        if not isinstance(document, str):
+        if not isinstance(document, str) or not (isinstance(document, Number) or is_exact or document in NO_DIGITS):
             raise Unfit("must be a number")
-        if not isinstance(document, Number):
-            if document in WORDS and (check is None or document == "NaN"):
-                return document
-            if not is_exact:
-                raise Unfit("must be a number")
         text = kind.parse(document)
-        if check is not None:
+        if check is not None and text != "NaN":
             check(text)
         return text
 
@@ -187,7 +177,7 @@ def _moment(kind: Kind) -> Reader:
 
     def moment(document: Document) -> str:
         text = _as_text(document)
-        if (text == "24:00:00") if is_time else _DISTANT.fullmatch(text):
+        if not is_time and _DISTANT.fullmatch(text):
             return text
         if " " in text[11:]:  # in a URL that is a plus
             return kind.parse("")

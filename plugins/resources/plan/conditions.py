@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from plugins.resources.parse.filters import Condition, Filter
+from plugins.resources.parse.filters import WITH_WILDCARDS, Condition, Filter
 from plugins.resources.plan.sql import Argument, cast_value, cast_values, compared
 from plugins.resources.schema.catalogue import Column
 
@@ -31,7 +31,7 @@ def _filter(condition: Filter, arguments: list[Argument]) -> str:
         if operator == "null":
             return f"{name} IS NULL" if given == "true" else f"{name} IS NOT NULL"
         if operator in PATTERNS:
-            text = given if operator in ("like", "ilike") else given.translate(LIKE_SPECIALS)
+            text = given if operator in WITH_WILDCARDS else given.translate(LIKE_SPECIALS)
             arguments.append(PATTERNS[operator].format(text))
             return f"{_matched(column, name, operator)} ${number}::text"
         arguments.append(given)

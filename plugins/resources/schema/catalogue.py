@@ -233,6 +233,18 @@ WITH RECURSIVE broken AS (  -- foreign tables that no wrapper can read, and view
     SELECT o.oid, o.number, t.part[2]::oid, t.part[3]
     FROM origin o
     JOIN target t ON t.oid = o.source AND t.part[1] = o.at
+), named AS (  -- the names of these, by number
+    SELECT o.oid, json_object_agg(o.number, s.attname) AS names
+    FROM origin o
+    JOIN pg_catalog.pg_class c ON c.oid = o.source AND c.relkind <> 'v'
+    JOIN pg_catalog.pg_attribute s ON s.attrelid = o.source AND s.attnum = o.at
+    GROUP BY o.oid
+), meddled AS (
+    SELECT top AS oid,
+           json_agg(DISTINCT action) FILTER (WHERE NOT is_mute) AS kept,
+           json_agg(DISTINCT action) FILTER (WHERE is_mute) AS mute
+    FROM meddling
+    GROUP BY top
 ), used AS (  -- each type of a column, and whatever it is made of
     SELECT a.atttypid AS oid
     FROM pg_catalog.pg_attribute a
@@ -339,13 +351,7 @@ SELECT json_build_object(
                         AND pg_catalog.has_column_privilege(r.oid, a.attnum, 'UPDATE'),
                     'declared', pg_catalog.format_type(a.atttypid, a.atttypmod),
                     'modifier', greatest(a.atttypmod, t.modifier),
-                    'origin', CASE WHEN r.relkind <> 'v' THEN a.attname ELSE (
-                        SELECT s.attname
-                        FROM origin o
-                        JOIN pg_catalog.pg_class c ON c.oid = o.source AND c.relkind <> 'v'
-                        JOIN pg_catalog.pg_attribute s ON s.attrelid = o.source AND s.attnum = o.at
-                        WHERE o.oid = r.oid AND o.number = a.attnum
-                    ) END,
+                    'origin', CASE WHEN r.relkind <> 'v' THEN a.attname ELSE n.names ->> a.attnum::text END,
                     'is_deterministic', coalesce(l.collisdeterministic, true),
                     'comment', pg_catalog.col_description(r.oid, a.attnum)
                 ) ORDER BY a.attnum)
@@ -409,12 +415,8 @@ SELECT json_build_object(
                 ) privilege(action, is_granted)
                 WHERE is_granted
             ),
-            'kept', (
-                SELECT coalesce(json_agg(DISTINCT m.action), '[]') FROM meddling m WHERE m.top = r.oid AND NOT m.is_mute
-            ),
-            'mute', (
-                SELECT coalesce(json_agg(DISTINCT m.action), '[]') FROM meddling m WHERE m.top = r.oid AND m.is_mute
-            ),
+            'kept', coalesce(m.kept, '[]'),
+            'mute', coalesce(m.mute, '[]'),
             'shows', (
                 SELECT coalesce(json_agg(DISTINCT source.relname), '[]')
                 FROM relation source
@@ -432,6 +434,8 @@ SELECT json_build_object(
             'comment', pg_catalog.obj_description(r.oid, 'pg_class')
         ) ORDER BY r.relname)
         FROM relation r
+        LEFT JOIN named n ON n.oid = r.oid
+        LEFT JOIN meddled m ON m.oid = r.oid
     ), '{}')
 )
 """

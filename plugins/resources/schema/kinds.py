@@ -1,7 +1,7 @@
 """Kinds of columns: how a value is read from text before it reaches SQL, and what may be asked of it.
 
     integer    eq ne gt gte lt lte in nin between null                           range of the type
-    number     the same                                                          numeric, float4, float8; no NaN
+    number     the same                                                          NaN, Infinity, -Infinity too
     text       the same, and like ilike contains startswith endswith             text, varchar, char, citext, name
     boolean    eq ne in nin null                                                 true, false
     uuid, date, time, timestamp, enum, address   as integer                      timestamps: RFC 3339, UTC unless said
@@ -26,6 +26,7 @@ from typing import Final, Literal
 from uuid import UUID
 
 from plugins.resources.schema.catalogue import Type
+from plugins.resources.schema.naming import MAX_NAME_BYTES
 from service.api import listed
 
 SAME: Final = ("eq", "ne", "in", "nin", "null")
@@ -42,6 +43,12 @@ VECTORS: Final = frozenset({"int2vector", "oidvector"})
 MAX_NUMBER_CHARS: Final = 400
 """Of a number, in a query or a body (chosen; PostgreSQL takes 131,072 digits before the point)."""
 MAX_LABELS_SHOWN: Final = 50
+
+NO_DIGITS: Final = frozenset({"NaN", "Infinity", "-Infinity"})
+"""Numbers without digits, as PostgreSQL shows them and JSON has them as text. NaN equals itself and is the largest."""
+
+ENDLESS: Final = frozenset({"infinity", "-infinity"})
+"""Moments later and earlier than any other, as PostgreSQL shows them."""
 
 
 class Unfit(ValueError):
@@ -97,7 +104,16 @@ def _integer(bits: int) -> Callable[[str], str]:
     return integer
 
 
+def _name(text: str) -> str:
+    """What is longer PostgreSQL would cut, and then find what was not asked for."""
+    if len(text.encode()) > MAX_NAME_BYTES:
+        raise Unfit(f"must have at most {MAX_NAME_BYTES} bytes")
+    return text
+
+
 def _number(text: str) -> str:
+    if text in NO_DIGITS:
+        return text
     if not _NUMBER.fullmatch(text):
         raise Unfit("must be a number")
     if len(text) > MAX_NUMBER_CHARS:
@@ -107,7 +123,9 @@ def _number(text: str) -> str:
 
 def _float(code: Literal["f", "d"]) -> Callable[[str], str]:
     def floating(text: str) -> str:
-        match = _NUMBER.fullmatch(_number(text))
+        if _number(text) in NO_DIGITS:
+            return text
+        match = _NUMBER.fullmatch(text)
         try:
             (value,) = struct.unpack(code, struct.pack(code, float(text)))
         except OverflowError:
@@ -133,6 +151,8 @@ def _uuid(text: str) -> str:
 
 
 def _date(text: str) -> str:
+    if text in ENDLESS:
+        return text
     if _DATE.fullmatch(text):
         with suppress(ValueError):
             return date.fromisoformat(text).isoformat()
@@ -140,20 +160,25 @@ def _date(text: str) -> str:
 
 
 def _time(text: str) -> str:
+    if text == "24:00:00":  # PostgreSQL's own, a day's end
+        return text
     if _TIME.fullmatch(text):
         with suppress(ValueError):
             return time.fromisoformat(text).isoformat()
     raise Unfit("must be a time like 13:30:00")
 
 
-def _instant(text: str) -> str:
-    """A timestamp in UTC. A space may stand for the plus of an offset that was not percent-encoded."""
+def _instant(text: str, zone: str = "") -> str:
+    """A timestamp in UTC, with `zone` behind it. A space may stand for the plus of an offset that was not
+    percent-encoded."""
+    if text in ENDLESS:
+        return text
     match = _INSTANT.fullmatch(text)
     if match is not None:
         day, clock, offset = match[1], match[2] or "00:00", match[3] or "Z"
         with suppress(ValueError, OverflowError):
             instant = datetime.fromisoformat(f"{day}T{clock}{offset.upper().replace(' ', '+')}")
-            return instant.astimezone(UTC).replace(tzinfo=None).isoformat()
+            return f"{instant.astimezone(UTC).replace(tzinfo=None).isoformat()}{zone}"
     raise Unfit("must be a timestamp like 2026-01-31T13:30:00Z")
 
 
@@ -198,12 +223,12 @@ KINDS: Final[Mapping[str, Kind]] = {
     "text": TEXT,
     "varchar": TEXT,
     "bpchar": TEXT,
-    "name": TEXT,
+    "name": Kind("text", TEXTUAL, _name),
     "uuid": Kind("uuid", ORDERED, _uuid),
     "date": Kind("date", ORDERED, _date),
     "time": Kind("time", ORDERED, _time),
     "timestamp": Kind("timestamp", ORDERED, _instant),
-    "timestamptz": Kind("timestamp", ORDERED, lambda text: f"{_instant(text)}+00"),
+    "timestamptz": Kind("timestamp", ORDERED, lambda text: _instant(text, "+00")),
     "inet": Kind("address", ORDERED, _address),
     "cidr": Kind("address", ORDERED, _network),
     "json": JSON,

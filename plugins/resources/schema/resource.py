@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
-from plugins.resources.schema.catalogue import Action, Column, Table
+from plugins.resources.schema.catalogue import LONG_NUMBERS, Action, Column, Table
 from plugins.resources.schema.kinds import Kind
+
+READING: Final = ("GET", "HEAD", "OPTIONS")
+"""The methods that every list and every row takes."""
+
+WRITING: Final[Mapping[Action, tuple[str, ...]]] = {
+    "create": ("POST",),
+    "update": ("PUT", "PATCH"),
+    "delete": ("DELETE",),
+}
+"""The methods by which clients do it: `create` to a list, the others to a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +30,12 @@ class Field:
     kind: Kind
     are_digits_text: bool = False
     """True where numbers of many digits are shown as text."""
+
+    @property
+    def is_shown_as_text(self) -> bool:
+        """Whether this is such a number."""
+        type_ = self.column.type
+        return self.are_digits_text and type_.schema == "pg_catalog" and type_.name in LONG_NUMBERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +94,19 @@ class Resource:
         if not self.key:
             return self.keyless
         return "" if all(part.kind.is_sortable for part in self.key) else "its key is of a type that has no order"
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """What its list takes."""
+        return (*READING, *self._writing("create"))
+
+    @property
+    def item_methods(self) -> tuple[str, ...]:
+        """What a single row takes, where there are any."""
+        return (*READING, *self._writing("update"), *self._writing("delete")) if self.has_items else ()
+
+    def _writing(self, action: Action) -> tuple[str, ...]:
+        return WRITING[action] if action in self.writes.actions else ()
 
     def total_order(self, sort: tuple[Order, ...]) -> tuple[Order, ...]:
         """`sort` with the tie-break, in the direction of its last column: one index, read either way, serves both."""

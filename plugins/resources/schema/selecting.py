@@ -7,7 +7,7 @@ mistake; what cannot be served is left out with one sentence that says why. For 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -21,7 +21,7 @@ from plugins.resources.schema.resource import Resource
 from plugins.resources.schema.shaping import shape
 from plugins.resources.schema.visibility import betraying_columns
 from plugins.resources.settings import Settings
-from service.api import listed, nearest, toml
+from service.api import Hidden, listed, nearest, toml
 
 EVERY = "*"
 """In `tables`: each table and view that has a key."""
@@ -39,8 +39,8 @@ class Selection:
     sentences: tuple[str, ...]
 
 
-def select(catalogue: Catalogue, settings: Settings, *, plugin: str) -> Selection:
-    """The resources that the settings of the instance called `plugin` ask for, by name."""
+def select(catalogue: Catalogue, settings: Settings, *, plugin: str, hidden: Iterable[Hidden] = ()) -> Selection:
+    """The resources that the settings of the instance called `plugin` ask for, by name; none shows what is `hidden`."""
     findings = Findings(plugin)
     resources: list[Resource] = []
     if not catalogue.tables and catalogue.schema not in catalogue.schemas:
@@ -51,11 +51,13 @@ def select(catalogue: Catalogue, settings: Settings, *, plugin: str) -> Selectio
         _check_names(catalogue, settings, findings)
         betraying = betraying_columns(catalogue, settings)
         for table in _chosen(catalogue, settings, findings):
+            closed = [each.columns for each in hidden if (each.schema, each.table) == (table.schema, table.name)]
             resource = shape(
                 table,
                 settings.options(table.name),
                 findings,
                 betraying=betraying.get(table.name, {}),
+                closed=frozenset[str]().union(*closed),
                 is_named=table.name in settings.tables,
                 asked=_asked(table.name, settings),
             )

@@ -30,12 +30,14 @@ def shape(
     betraying: Mapping[str, str],
     is_named: bool = True,
     asked: frozenset[Action] = frozenset(),
+    closed: frozenset[str] = frozenset(),
 ) -> Resource | None:
     """The resource, without children; None if it has faults or nothing to show. `betraying` are columns that show what
-    is hidden elsewhere. `is_named` is false for a table that only `"*"` has found: settings meant for another
-    database's table of this name are no fault then. `asked` is what clients should be able to do."""
+    is hidden elsewhere, `closed` those that nobody is shown, whatever the settings say. `is_named` is false for a table
+    that only `"*"` has found: settings meant for another database's table of this name are no fault then. `asked` is
+    what clients should be able to do."""
     mistakes_before = len(findings.mistakes)
-    visible = visible_columns(table, options, betraying, findings, may_lack=not is_named)
+    visible = visible_columns(table, options, betraying, closed, findings, may_lack=not is_named)
     names = api_names(visible, in_camel_case=options.names == "camel")
     readable = {
         column.name: Field(
@@ -45,7 +47,7 @@ def shape(
             are_digits_text=options.bigint == "string",
         )
         for column in table.columns.values()
-        if column.is_readable
+        if column.is_readable and column.name not in closed
     }
     fields = {names[name]: readable[name] for name in visible}
     key = key_of(table, options.key, readable, frozenset(visible), findings)

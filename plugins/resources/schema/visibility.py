@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 
 from plugins.resources.schema.catalogue import Catalogue, Table
 from plugins.resources.schema.findings import Findings, names
@@ -11,12 +11,22 @@ from service.api import listed, looks_secret
 
 
 def visible_columns(
-    table: Table, options: TableSettings, betraying: Mapping[str, str], findings: Findings, *, may_lack: bool
+    table: Table,
+    options: TableSettings,
+    betraying: Mapping[str, str],
+    closed: Set[str],
+    findings: Findings,
+    *,
+    may_lack: bool,
 ) -> list[str]:
     """The columns to show: those in `fields`, else all that are not hidden, do not look like a secret and are not
-    `betraying` one."""
+    `betraying` one. Those that are `closed` never."""
     if options.fields is not None:
-        shown = findings.standing(table, "fields", options.fields)
+        shown = list(dict.fromkeys(findings.standing(table, "fields", options.fields)))
+        secret = [name for name in shown if name in closed]
+        if secret:
+            shown = [name for name in shown if name not in closed]
+            findings.say(f"{table.name}: {listed(secret)} hidden, because people log in by it.")
 
         def refuse(name: str) -> str | None:
             return "which fields names too" if name in shown else None
@@ -24,7 +34,7 @@ def visible_columns(
         findings.standing(table, "hidden", options.hidden, refuse=refuse, may_lack=may_lack)
     else:
         hidden = findings.standing(table, "hidden", options.hidden, may_lack=may_lack)
-        shown = [name for name in table.columns if name not in hidden]
+        shown = [name for name in table.columns if name not in hidden and name not in closed]
         header = findings.header(table.name)
         secret = [name for name in shown if looks_secret(name)]
         if secret:

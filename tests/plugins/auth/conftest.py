@@ -9,8 +9,11 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import orjson
 import pytest
+import pytest_asyncio
+from argon2 import PasswordHasher
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -19,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
+from plugins.auth.store.schema import STATEMENTS
 from service.api import PRINCIPAL, Answer, Door, Route, hookimpl
 from service.run import Run, Tasks
 from service.testing import TOKEN_SECRET, FakeClock
@@ -210,3 +214,95 @@ def make_run(clock: FakeClock, tmp_path: Path) -> Callable[[], Run]:
         )
 
     return make
+
+
+# --- login
+
+CHEAP: dict[str, Any] = {"memory": "8KiB", "time_cost": 1, "parallelism": 1}
+"""What a hash costs in tests: next to nothing."""
+
+PASSWORD = "correct horse battery staple"  # as it says
+
+
+def cheap_hash(password: str = PASSWORD) -> str:
+    return PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(password)
+
+
+ACCOUNTS = f"""
+CREATE TYPE role AS ENUM ('user', 'admin');
+CREATE TABLE users (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    email text NOT NULL UNIQUE,
+    name text,
+    role role,
+    is_active boolean,
+    password_hash text
+);
+INSERT INTO users (email, name, role, is_active, password_hash) VALUES
+    ('ada@example.com', 'Ada', 'admin', true, '{cheap_hash()}'),
+    ('bob@example.com', 'Bob', 'user', true, '{cheap_hash()}'),
+    ('left@example.com', NULL, 'user', false, '{cheap_hash()}'),
+    ('bare@example.com', NULL, NULL, true, NULL);
+"""
+
+
+class Desk:
+    """Where people log in: a service, a client of it, and the database behind."""
+
+    def __init__(self, service: Any, url: str, connection: Any) -> None:
+        self.service = service
+        self.url = url
+        self.connection = connection
+
+    async def post(self, name: str, body: Any = None, *, address: str | None = None, **fields: Any) -> tuple[int, Any]:
+        """Status and body of `POST auth/NAME`, as if it came from that address."""
+        headers = {"X-Forwarded-For": address} if address else {}
+        path = f"/api/v1/auth/{name}"
+        async with self.service.client.post(path, json=fields if body is None else body, headers=headers) as answer:
+            self.headers = answer.headers
+            text = await answer.read()
+            return answer.status, orjson.loads(text) if text else None
+
+    async def log_in(
+        self, email: str = "ada@example.com", password: str = PASSWORD, *, address: str | None = None
+    ) -> tuple[int, Any]:
+        """200 and the tokens, or the status and the code."""
+        status, body = await self.post("token", email=email, password=password, address=address)
+        return status, body if status == 200 else body["error"]["code"]
+
+    async def refresh(self, token: str) -> tuple[int, Any]:
+        status, body = await self.post("refresh", refreshToken=token)
+        return status, body if status == 200 else body["error"]["code"]
+
+    async def rows(self, table: str) -> int:
+        return int(await self.connection.fetchval(f"SELECT count(*) FROM pegboard.{table}"))
+
+
+@pytest.fixture
+def cheap() -> dict[str, Any]:
+    return CHEAP
+
+
+@pytest.fixture
+def accounts_sql() -> str:
+    """A table of accounts, and the schema that auth keeps its own things in."""
+    return ACCOUNTS + "".join([f"{statement};" for statement in STATEMENTS])
+
+
+@pytest_asyncio.fixture
+async def open_desk(serve: Any, make_database: Any, accounts_sql: str) -> Any:
+    """`await open_desk({"active": "is_active"}, others...)`: login with these settings, over a database of its own."""
+    connections = []
+
+    async def start(login: Mapping[str, Any] | None = None, *plugins: Any, sql: str = "", **more: Any) -> Desk:
+        url = more.pop("url", None) or make_database(accounts_sql + sql)
+        own = {"login": {"table": "users", **CHEAP, **(login or {})}, **more.pop("auth", {})}
+        tables = {"database": {"url": url}, **more.pop("tables", {})}
+        core = {"strict": False, "trusted_proxies": ["127.0.0.1"]}
+        service = await serve(own, "database", *plugins, service=core, tables=tables, **more)
+        connections.append(await asyncpg.connect(url))
+        return Desk(service, url, connections[-1])
+
+    yield start
+    for connection in connections:
+        await connection.close()

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from plugins.database.sqlstate import TABLE, UNKNOWN, rule_for
-from service.api import Conflict, Detail, InternalError, ServiceError
+from service.api import Conflict, Detail, InternalError, InvalidBody, OutcomeUnknown, ServiceError, Unavailable
 from service.testing.postgres import PostgresServer
 
 SCHEMA = """
@@ -34,7 +34,24 @@ INSERT INTO children (id, span, age, small) VALUES (3, '[1,5)', 7, 'x');
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'secret rule %', NEW.id; END $$;
 CREATE TABLE ruled (id int);
 CREATE TRIGGER rule BEFORE INSERT ON ruled FOR EACH ROW EXECUTE FUNCTION refuse();
+CREATE FUNCTION fail(code text) RETURNS int LANGUAGE plpgsql AS $$ BEGIN
+    RAISE 'secret' USING ERRCODE = code;
+END $$;
+CREATE FUNCTION strictly(wanted int) RETURNS int LANGUAGE plpgsql AS $$ DECLARE found int; BEGIN
+    SELECT id INTO STRICT found FROM parents WHERE id >= wanted; RETURN found;
+END $$;
+CREATE FUNCTION sure() RETURNS int LANGUAGE plpgsql AS $$ BEGIN ASSERT false; RETURN 1; END $$;
+CREATE FUNCTION by_case() RETURNS int LANGUAGE plpgsql AS $$ BEGIN CASE 1 WHEN 2 THEN RETURN 1; END CASE; END $$;
+CREATE MATERIALIZED VIEW unfilled AS SELECT 1 AS one WITH NO DATA;
+CREATE TABLE months (id int, region text, month date) PARTITION BY LIST (region);
+CREATE TABLE months_eu PARTITION OF months FOR VALUES IN ('eu') PARTITION BY RANGE (id, month);
+CREATE TABLE texts (id int, body text, more text);
+CREATE INDEX texts_body ON texts (body) INCLUDE (id);
+CREATE INDEX texts_lower ON texts (lower(more));
+CREATE VIEW young AS SELECT id, age FROM children WHERE age < 9 WITH CHECK OPTION;
+CREATE UNIQUE INDEX codes_once ON parents (code);
 """
+LONG = "(SELECT string_agg(md5(n::text), '') FROM generate_series(1, {}) n)"
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +94,16 @@ async def refusal(database, sql: str, *args: object) -> ServiceError:
         ("INSERT INTO children (id, age) VALUES (9, 3000000000)", "22003", 400, []),
         ("INSERT INTO children (id, at) VALUES (9, '2026-13-01'::text::timestamptz)", "22008", 400, []),
         ("INSERT INTO ruled VALUES (1)", "P0001", 422, []),
+        ("SELECT strictly(99)", "P0002", 422, []),
+        ("SELECT strictly(1)", "P0003", 422, []),
+        ("SELECT sure()", "P0004", 500, []),
+        ("SELECT by_case()", "20000", 500, []),
+        ("SELECT * FROM unfilled", "55000", 503, []),
+        ("INSERT INTO months VALUES (1, 'us')", "23514", 422, ["region"]),
+        ("INSERT INTO months VALUES (1, 'eu', '2026-01-01')", "23514", 422, ["id", "month"]),
+        ("INSERT INTO texts VALUES (1, " + LONG.format(150) + ")", "54000", 422, ["body"]),
+        ("INSERT INTO texts VALUES (1, '', " + LONG.format(900) + ")", "54000", 422, []),
+        ("INSERT INTO young VALUES (9, 10)", "44000", 422, []),
         ("SELECT pg_sleep(5)", "57014", 504, []),
         ("SELECT * FROM children_of_nobody", "42P01", 500, []),
         ("SELECT 'a' COLLATE \"nowhere\"", "42704", 500, []),
@@ -87,6 +114,53 @@ async def test_refusal_has_the_status_and_the_columns_of_the_table(opened, sql, 
     assert isinstance(error.__cause__, asyncpg.PostgresError)
     assert (error.__cause__.sqlstate, error.status) == (code, status)
     assert [detail.field for detail in error.details] == fields
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        ("P0001", 422), ("P0002", 422), ("P0003", 422), ("P0004", 500),
+        ("PT400", 422), ("PT402", 422), ("PT403", 403), ("PT404", 404), ("PT409", 409), ("PT422", 422),
+        ("PT500", 500), ("PT503", 503),
+        ("45000", 422), ("99999", 422), ("AB123", 422), ("U0001", 422),
+        ("20000", 422), ("38000", 422), ("XX000", 422),
+        ("22023", 400), ("23505", 409), ("23503", 422), ("42501", 403), ("42P01", 500),
+        ("08000", 503), ("08006", 503), ("28000", 403), ("28P01", 403), ("3D000", 503), ("57P01", 503),
+    ],
+)  # fmt: skip
+async def test_code_that_a_function_raises_is_a_refusal_and_never_a_lost_database(opened, caplog, code, status):
+    for ask in (opened.database.fetch, opened.database.write):
+        with pytest.raises(ServiceError) as raised:
+            await ask("SELECT fail($1)", code)
+        assert raised.value.status == status
+        assert not isinstance(raised.value, OutcomeUnknown)
+        assert "secret" not in raised.value.message
+        cause = raised.value.__cause__
+        assert cause.__notes__ == [f"SQLSTATE {code}", "PL/pgSQL function fail(text) line 2 at RAISE"]
+    assert (len(opened.said), opened.rung) == (1, [])  # that it is open
+    assert "broke" not in caplog.text
+
+
+@pytest.mark.parametrize("code", ["01000", "02000"])
+async def test_code_of_a_warning_that_a_function_raises_is_a_refusal(opened, code):
+    for ask in (opened.database.fetch, opened.database.write):
+        with pytest.raises(InvalidBody, match=r"^A rule of the database refused this\.$"):
+            await ask("SELECT fail($1)", code)
+
+
+async def test_view_that_was_never_filled_is_told_in_the_log_with_the_way_out(opened, caplog):
+    with pytest.raises(Unavailable, match=r"^This cannot be read yet; try again later\.$") as raised:
+        await opened.database.fetch("SELECT * FROM unfilled")
+    assert raised.value.headers["Retry-After"] == "1"
+    way_out = "a materialised view that has never been filled needs REFRESH MATERIALIZED VIEW"
+    assert f"SQLSTATE 55000: answered with 503; {way_out}" in caplog.text
+
+
+async def test_refusal_that_names_no_column_says_that_the_database_does_not(opened):
+    error = await refusal(opened.database, f"INSERT INTO texts VALUES (1, '', {LONG.format(900)})")
+    assert error.message == "A value is too large to be stored; the database does not say which value it is."
+    error = await refusal(opened.database, f"INSERT INTO texts VALUES (1, {LONG.format(150)})")
+    assert error.message == "A value is too large to be stored."
 
 
 @pytest.mark.parametrize(

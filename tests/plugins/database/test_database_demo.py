@@ -10,12 +10,13 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 import pytest_asyncio
+from argon2 import PasswordHasher
 
-from plugins.database.demo import NO_PASSWORD, describe_demo, make_demo
+from plugins.database.demo import DEMO_HASH, DEMO_PASSWORD, NO_PASSWORD, describe_demo, make_demo
 from service.testing.postgres import PostgresServer
 
 ROWS = "SELECT string_agg(t::text, ';' ORDER BY t.id) FROM {} t"
-FINGERPRINT = "59e24c"
+FINGERPRINT = "7f5ddc"
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -98,7 +99,13 @@ async def test_demo_looks_up_users_by_email_and_orders_by_user_with_an_index(dem
         assert "Index" in plan
 
 
-def test_demo_password_is_a_well_formed_argon2id_hash_of_nothing():
+async def test_demo_users_have_the_password_that_everybody_knows(demo):
+    assert await demo.fetch("SELECT DISTINCT password_hash FROM users") == [(DEMO_HASH,)]
+    assert PasswordHasher().verify(DEMO_HASH, DEMO_PASSWORD)
+    assert not PasswordHasher().check_needs_rehash(DEMO_HASH)
+
+
+def test_demo_password_of_new_users_is_a_well_formed_argon2id_hash_of_nothing():
     assert re.fullmatch(r"\$argon2id\$v=19\$m=65536,t=3,p=4\$[A-Za-z0-9+/]{22}\$A{43}", NO_PASSWORD)
 
 

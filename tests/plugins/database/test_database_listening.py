@@ -34,7 +34,14 @@ async def test_listener_comes_back_after_its_connection_was_terminated(make_data
     url = make_database("SELECT 1;")
     heard: list[str] = []
     listeners = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'"
-    async with open_database(url) as opened, opened.database.listen("channel", heard.append):
+    told: list[str] = []
+    async with (
+        open_database(url) as opened,
+        opened.database.listen(
+            "channel", heard.append, begun=lambda: told.append("begun"), lost=lambda: told.append("lost")
+        ),
+    ):
+        assert told == ["begun"]
         first = await ask(url, listeners)
         await ask(url, "SELECT pg_terminate_backend($1)", first)
 
@@ -44,6 +51,8 @@ async def test_listener_comes_back_after_its_connection_was_terminated(make_data
         await eventually(is_back)
         await ask(url, "SELECT pg_notify('channel', 'again')")
         await eventually(lambda: heard == ["again"])
+        assert told == ["begun", "lost", "begun"]
+    assert told == ["begun", "lost", "begun"]
 
 
 async def test_listening_is_503_while_the_database_is_away(private_server, open_database):

@@ -14,7 +14,7 @@ from plugins.resources.parse.query import ListQuery
 from plugins.resources.plan.lists import Chosen, ListStatement
 from plugins.resources.render import Pagination, list_body, read_page
 from plugins.resources.shapes import Shapes
-from service.errors import InvalidRequest, NotFound
+from service.errors import InternalError, InvalidRequest, NotFound
 from service.testing.clock import FakeClock
 
 
@@ -142,6 +142,20 @@ async def test_list_that_is_not_counted_by_its_statement_does_not_count_in_it(it
     assert database.verbs() == [LIST]
     assert (facts["total"], facts["totalPages"]) == ((None, None) if count == "none" else (1, 1))
     assert facts["totalIsEstimate"] is False
+
+
+async def test_count_that_fails_for_no_value_of_the_clients_is_not_their_fault(items):
+    class Failing(Database):
+        async def count(self, sql, *arguments):
+            raise InvalidRequest("A value does not fit.")
+
+        async def fault(self, refused, sql, *arguments):
+            return InternalError(f"{refused.message} {sql.split()[0]} {arguments}")
+
+    clock, statement = FakeClock(), ListStatement(items)
+    totals = Totals(statement, Failing(), clock, Shapes(clock.monotonic).watch(statement.shape))
+    with pytest.raises(InternalError, match=r"^A value does not fit\. SELECT \('0',\)$"):
+        await totals.find(Chosen((), ("0",)), ListQuery(count="exact"))
 
 
 async def test_estimates_that_are_kept_are_bounded(items):

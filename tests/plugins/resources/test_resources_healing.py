@@ -1,4 +1,4 @@
-"""The schema changes while it is served: clients are told to come back, and it is read anew; broken triggers are not it."""
+"""The schema changes while it is served: clients come back, and it is read anew. Broken triggers are no such change."""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import asyncpg
 import pytest
 
@@ -188,3 +190,43 @@ async def test_deferred_key_is_a_key_and_refuses_at_the_end_of_the_write(serve):
     assert (await api.get("t/1"))[0] == 200
     assert await api.refused("POST", "t", {"id": 1}, status=409) == [("id", "is taken already.")]
     assert await api.rows("t") == [{"id": 1, "n": 1}]
+
+
+@pytest.mark.parametrize("slug", ["", ".", "..", "a" * 4001, "é" * 700])
+async def test_row_that_no_url_leads_to_has_no_place_and_is_found_by_a_filter(serve, slug):
+    """Clients take . and .. for steps in the path, percent-encoded or not, and a header has its limits."""
+    api = await serve("CREATE TABLE pages (slug text PRIMARY KEY, n int)", tables=["pages"])
+    row = {"slug": slug, "n": 1}
+    assert await api.send("POST", "pages", row) == (201, row)
+    assert "Location" not in api.headers
+    if len(slug) < 3:
+        assert await api.rows(f"pages?slug={slug}") == [row]
+        response = await api.client.get(f"/api/v1/pages/{slug.replace('.', '%2E')}")
+        assert response.status == 404
+    assert await api.rows(f"pages?slug[startswith]={quote(slug[:3])}") == [row]
+
+
+@pytest.mark.parametrize(
+    ("key", "place"),
+    [
+        (("..", ""), "..,"),
+        (("", ""), ","),
+        ((".", "."), ".,."),
+        (("a,b", "\\"), "a%5C,b,%5C%5C"),
+        (("..", "/"), "..,%2F"),
+    ],
+)
+async def test_key_of_several_columns_has_a_place_whatever_is_in_them(serve, key, place):
+    api = await serve("CREATE TABLE pairs (a text, b text, PRIMARY KEY (a, b))", tables=["pairs"])
+    row = dict(zip("ab", key, strict=True))
+    assert await api.send("POST", "pairs", row) == (201, row)
+    assert api.headers["Location"] == f"/api/v1/pairs/{place}"
+    response = await api.client.get(api.headers["Location"])
+    assert (response.status, await response.json()) == (200, row)
+
+
+async def test_moment_that_no_request_can_name_has_no_place(serve):
+    api = await serve("CREATE TABLE days (day date PRIMARY KEY)", tables=["days"])
+    assert await api.send("POST", "days", {"day": "10000-01-01"}) == (201, {"day": "10000-01-01"})
+    assert "Location" not in api.headers
+    assert await api.rows("days?day[gt]=9999-12-31") == [{"day": "10000-01-01"}]

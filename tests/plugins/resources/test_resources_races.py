@@ -184,7 +184,7 @@ async def test_read_only_server_answers_reads_and_refuses_writes_with_503(serve_
 
 async def test_write_that_takes_longer_than_it_may_is_504_and_not_made(make_service, make_database):
     url = make_database(SQL)
-    timeouts = {"read": "50ms", "write": "200ms"}
+    timeouts = {"read": "300ms", "write": "500ms"}  # the schema is read within the first
     settings = {"plugins": {"database": {"url": url, "timeouts": timeouts}, "resources": {"tables": ["parents"]}}}
     service = await make_service(["database", "resources"], settings)
     connection = await asyncpg.connect(url)

@@ -117,6 +117,7 @@ def test_what_is_commented_out_has_its_default(cli: Any) -> None:
             "plugins.resources.table.orders",
             "plugins.redis",
             "plugins.auth.issuer",
+            "plugins.auth.login",
             "service.listen",
             "service.tls",
             "service.operator",

@@ -8,11 +8,8 @@ from collections.abc import Callable
 import click
 import orjson
 
-from plugins.auth.tokens.making import Maker
+from plugins.auth.tokens.making import REGISTERED, Maker
 from service.api import Clock, Duration
-
-REGISTERED = ("sub", "iss", "aud", "iat", "exp", "jti")
-"""Claims that a token has of its own."""
 
 
 def _lifetime(context: click.Context, option: click.Parameter, text: str) -> Duration:

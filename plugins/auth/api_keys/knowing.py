@@ -1,0 +1,166 @@
+"""Whose an API key is: asked of PostgreSQL as seldom as is safe, and never answered from what may be out of date.
+
+A key that was found good is remembered for `REMEMBERED_S`, unless a message says sooner that it was revoked. While such
+messages are not heard nothing is remembered: then, and for keys that are refused, each id is asked for once in
+`ASKED_EVERY_S`, however many send it. That bounds both what a flood of one wrong key costs and how long a revoked one
+is good.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+import secrets
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Final
+
+from plugins.auth.api_keys.text import ApiKey, shown_id
+from plugins.auth.store.channel import heard
+from plugins.auth.store.keys import KIND, StoredKey, find_key
+from plugins.auth.tokens.remembering import Memory, digest_of
+from service.api import Database, Forbidden, Principal, Run, SchemaChanged, ServiceError
+
+SCHEME: Final = "apikey"
+
+REMEMBERED_S: Final = 60.0
+"""How long a key is believed to be good that nobody said was revoked (chosen): a message can be lost without a word."""
+
+ASKED_EVERY_S: Final = 1.0
+"""How long an answer of PostgreSQL's is good for the same id: what "within 1 s" of a revocation allows."""
+
+MOST_ASKED: Final = 1_000
+"""Ids whose answers are kept for that long; clients make them up (chosen)."""
+
+NOBODY: Final = StoredKey(
+    id="", name="", digest=secrets.token_bytes(32), roles=(), scopes=(), created_at=datetime.fromtimestamp(0, UTC),
+    expires_at=datetime.fromtimestamp(0, UTC), revoked_at=None,
+)  # fmt: skip
+"""In place of a key that is absent, so that it costs what a wrong one does."""
+
+log = logging.getLogger("pegboard.auth")
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A key that was found good."""
+
+    id: str
+    principal: Principal
+    ends_at: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Asked:
+    """A question to PostgreSQL, and in time its answer: for all who ask the same meanwhile."""
+
+    since_s: float
+    """By the monotonic clock. The answer may be as old as the question."""
+    answer: asyncio.Future[StoredKey]
+
+
+class KnownKeys:
+    """In the memory of one worker."""
+
+    def __init__(self, database: Database, run: Run, *, size: int) -> None:
+        self._database = database
+        self._run = run
+        self._clock = run.clock
+        self._memory: Memory[Known] = Memory(size)
+        self._asked: OrderedDict[str, Asked] = OrderedDict()
+        self._hears = False
+        self._has_complained = False
+
+    # --- what the channel says
+
+    def begin(self) -> None:
+        """From now on revocations are heard; those of before may not have been."""
+        self._forget_all()
+        self._hears = True
+
+    def lose(self) -> None:
+        """They are not heard any more."""
+        self._hears = False
+        self._forget_all()
+
+    def hear(self, payload: str) -> None:
+        message = heard(payload)
+        if message is not None and message.kind == KIND:
+            self._asked.pop(message.value, None)
+            self._memory.forget(lambda known: known.id == message.value)
+
+    def _forget_all(self) -> None:
+        self._asked.clear()
+        self._memory.clear()
+
+    # --- who asks
+
+    def recall(self, digest: bytes) -> Principal | None:
+        """Whose the key with that digest is; None where that has to be asked."""
+        return self._memory.recall(digest, self._clock.now())
+
+    async def ask(self, key: ApiKey) -> Principal | None:
+        """Whose it is; None for one that is absent, wrong, expired or revoked, at the same cost. Raises Unavailable
+        and other ServiceErrors while PostgreSQL gives no answer."""
+        asked = self._asking(key.id)
+        stored = await asyncio.shield(asked.answer)  # others may be waiting for it too
+        is_right = hmac.compare_digest(key.digest, stored.digest)
+        now_s = self._clock.now()
+        is_good = now_s < stored.ends_at
+        if not (is_right and is_good):
+            return None
+        principal = _principal(stored)
+        if self._hears and self._asked.get(key.id) is asked:  # else it may have been revoked since it was read
+            ends_at = min(stored.ends_at, now_s + REMEMBERED_S)
+            self._memory.keep(digest_of(key.text), Known(stored.id, principal, ends_at))
+        return principal
+
+    def _asking(self, identity: str) -> Asked:
+        now_s = self._clock.monotonic()
+        asked = self._asked.get(identity)
+        if asked is not None and now_s < asked.since_s + ASKED_EVERY_S:
+            return asked
+        asked = self._asked[identity] = Asked(now_s, asyncio.get_running_loop().create_future())
+        self._asked.move_to_end(identity)
+        if len(self._asked) > MOST_ASKED:
+            self._asked.popitem(last=False)
+        self._run.spawn(self._answer(identity, asked), name=f"{self._run.name}: look up an API key")
+        return asked
+
+    async def _answer(self, identity: str, asked: Asked) -> None:
+        try:
+            asked.answer.set_result(await self._find(identity) or NOBODY)
+        except ServiceError as error:
+            if self._asked.get(identity) is asked:
+                del self._asked[identity]
+            asked.answer.set_exception(error)
+            asked.answer.exception()  # whoever waited for it may have gone
+        finally:
+            asked.answer.cancel()  # where the service ends meanwhile
+
+    async def _find(self, identity: str) -> StoredKey | None:
+        try:
+            return await find_key(self._database, identity)
+        except (SchemaChanged, Forbidden) as error:
+            if not self._has_complained:
+                self._has_complained = True
+                log.warning("%s", _complaint(error))
+            return None
+
+
+def _principal(key: StoredKey) -> Principal:
+    subject = f"key:{key.name}"
+    claims = MappingProxyType({"sub": subject, "keyId": shown_id(key.id)})
+    return Principal(subject, frozenset(key.roles), frozenset(key.scopes), claims, SCHEME)
+
+
+def _complaint(error: ServiceError) -> str:
+    if isinstance(error, Forbidden):
+        return (
+            "API keys are refused, since the role that connects to the database may not read pegboard.api_keys; "
+            "as its owner, run: GRANT USAGE ON SCHEMA pegboard, and SELECT ON pegboard.api_keys, to that role."
+        )
+    return "API keys are refused, since the database has no schema pegboard to keep them in; run: pegboard auth init"

@@ -1,0 +1,267 @@
+"""`pegboard auth revoke`, and a service of two workers that refuses what it names: as one starts it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import jwt
+import pytest
+from yarl import URL
+
+from plugins.auth.store.schema import STATEMENTS
+from service.testing.redis import RedisServer
+
+SCHEMA = ";".join(STATEMENTS)
+
+CONFIG = """
+[service]
+port = 0
+strict = false
+plugin_dirs = ["plugins"]
+
+[plugins.who]
+enabled = true
+
+[plugins.auth]
+enabled = true
+secret = { env = "JWT_SECRET" }
+"""
+
+WITH_DATABASE = """
+[plugins.database]
+enabled = true
+url = { env = "DATABASE_URL" }
+pool = { min = 0, max = 4 }
+"""
+
+WITH_REDIS = """
+[plugins.redis]
+enabled = true
+url = { env = "REDIS_URL" }
+timeouts = { command = "10s", connect = "10s" }
+"""
+
+WHO = """
+import os
+from service.api import PRINCIPAL, Answer, Route, hookimpl
+
+class Plugin:
+    @hookimpl
+    def routes(self):
+        yield Route("GET", "who", self._who, name="who")
+        yield Route("GET", "pid", self._pid, name="pid", settings={"auth": "none"})
+
+    def _who(self, request):
+        return Answer.json({"subject": request[PRINCIPAL].subject})
+
+    def _pid(self, request):
+        return Answer.json({"pid": os.getpid()})
+"""
+
+PATIENCE_S = 30.0
+
+
+class Worker:
+    """One connection, which leads to the same worker always."""
+
+    def __init__(self, url: URL) -> None:
+        self._connection = http.client.HTTPConnection(str(url.host), url.port, timeout=PATIENCE_S)
+        self.pid = self._get("/api/v1/pid", {})[1]["pid"]
+
+    def status(self, token: str) -> int:
+        return self._get("/api/v1/who", {"Authorization": f"Bearer {token}"})[0]
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _get(self, path: str, headers: dict[str, str]) -> tuple[int, Any]:
+        self._connection.request("GET", path, headers=headers)
+        answer = self._connection.getresponse()
+        return answer.status, json.loads(answer.read())
+
+
+@pytest.fixture
+def workers() -> Iterator[Callable[[Any], list[Worker]]]:
+    """`workers(started)`: a connection to each of its two."""
+    with ExitStack() as stack:
+
+        def connect(started: Any) -> list[Worker]:
+            found: dict[int, Worker] = {}
+            deadline_s = time.monotonic() + PATIENCE_S
+            while len(found) < 2:
+                assert time.monotonic() < deadline_s, "one worker answers everything"
+                worker = Worker(URL(started.url))
+                stack.callback(worker.close)
+                found.setdefault(worker.pid, worker)
+            return list(found.values())
+
+        yield connect
+
+
+@pytest.fixture(params=["redis", "postgres"])
+def configured(request: pytest.FixtureRequest, cli: Any, make_database: Any, redis_server: RedisServer) -> Any:
+    cli.environ["JWT_SECRET"] = "s" * 40
+    if request.param == "postgres":
+        cli.environ["DATABASE_URL"] = make_database(SCHEMA)
+    else:
+        redis_server.clear()
+        cli.environ["REDIS_URL"] = redis_server.url
+    cli.write("config.toml", CONFIG + (WITH_DATABASE if request.param == "postgres" else WITH_REDIS))
+    cli.write("plugins/who.py", WHO)
+    return cli
+
+
+def refused_after_s(workers: list[Worker], token: str, *, within_s: float) -> float:
+    """How long it takes until all of them refuse it."""
+    began_s = time.monotonic()
+    for worker in workers:
+        while worker.status(token) != 401:
+            assert time.monotonic() - began_s < within_s, f"worker {worker.pid} accepts it still"
+            time.sleep(0.005)
+    return time.monotonic() - began_s
+
+
+def test_every_worker_refuses_what_is_revoked_also_those_that_are_started_later(
+    configured: Any, workers: Callable[[Any], list[Worker]]
+) -> None:
+    tokens = [configured.call("token", "--sub", name).out.strip() for name in ("ada", "ada", "bob")]
+    one, another, of_bob = tokens
+    running = configured.start("run", "--workers", "2")
+    both = workers(running)
+    for worker in both:
+        assert [worker.status(token) for token in tokens] == [200] * 3
+
+    ended = configured("auth", "revoke", "--token", one)
+    assert ended.code == 0, ended.err
+    assert ended.out.startswith("Revoked until ")
+    assert one not in ended.out + ended.err
+    refused_after_s(both, one, within_s=5)
+    for worker in both:
+        assert [worker.status(token) for token in tokens] == [401, 200, 200]
+
+    assert configured("auth", "revoke", "--subject", "ada").code == 0
+    refused_after_s(both, another, within_s=5)
+    for worker in both:
+        assert [worker.status(token) for token in tokens] == [401, 401, 200]
+
+    listed = configured("auth", "revocations", "--json")
+    assert [(each["kind"], each["value"]) for each in listed.json][1:] == [("subject", "ada")]
+    assert listed.json[0]["kind"] == "token"
+    assert listed.json[0]["issuedBefore"] is None
+
+    assert configured("auth", "revoke", "--everyone", "--keep", "2d").code == 0
+    refused_after_s(both, of_bob, within_s=5)
+    running.end()
+    again = configured.start("run", "--workers", "2")
+    for worker in workers(again):
+        assert [worker.status(token) for token in tokens] == [401] * 3
+    ended = again.end()
+    for token in (*tokens, "s" * 40):
+        assert token not in ended.err + ended.out
+
+
+@pytest.mark.slow
+def test_every_worker_refuses_it_within_a_second(configured: Any, workers: Callable[[Any], list[Worker]]) -> None:
+    """Five times, counted from the end of the command."""
+    running = configured.start("run", "--workers", "2")
+    both = workers(running)
+    for number in range(5):
+        token = configured.call("token", "--sub", f"subject-{number}").out.strip()
+        for worker in both:
+            assert worker.status(token) == 200
+        assert configured("auth", "revoke", "--subject", f"subject-{number}").code == 0
+        assert refused_after_s(both, token, within_s=5) < 1
+    running.end()
+
+
+# --- what it says
+
+
+@pytest.fixture
+def alone(cli: Any) -> Any:
+    """Without a store."""
+    cli.environ["JWT_SECRET"] = "s" * 40
+    cli.write("config.toml", CONFIG.replace("[plugins.who]\nenabled = true\n", ""))
+    return cli
+
+
+NO_JTI = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "say what to revoke, one of: --token, --jti, --subject, --everyone."),
+        (("--jti", "a", "--everyone"), "say what to revoke, one of"),
+        (("--jti", ""), "nothing has no name."),
+        (("--subject", ""), "nothing has no name."),
+        (("--token", "a.b"), "is no token: it is not three parts of base64url, or too long."),
+        (("--token", "a." + "b" * 9000 + ".c"), "is no token: it is not three parts of base64url, or too long."),
+        (("--token", NO_JTI), "has no jti to be told apart by; revoke its subject, with --subject."),
+        (("--jti", "a", "--issued-before", "2026-01-01T00:00:00Z"), "is for --subject and --everyone."),
+        (("--everyone", "--issued-before", "2026-01-01T00:00:00"), "is no time with a zone"),
+        (("--everyone", "--issued-before", "yesterday"), "is no time with a zone"),
+        (("--everyone", "--issued-before", "1969-12-31T00:00:00Z"), "is no time with a zone"),
+        (("--everyone", "--issued-before", "9999-01-01T00:00:00Z"), "is in the future."),
+        (("--everyone", "--keep", "30"), "a duration is a number and one of"),
+        (("--everyone", "--keep", "10ms"), "a revocation lasts for a second at least."),
+    ],
+)
+def test_revoke_refuses_what_makes_no_sense(alone: Any, arguments: tuple[str, ...], said: str) -> None:
+    ended = alone.call("auth", "revoke", *arguments)
+    assert (ended.code, ended.out) == (2, "")
+    assert said in " ".join(ended.err.split())
+
+
+@pytest.mark.parametrize("arguments", [("revoke", "--everyone"), ("revocations",)])
+def test_without_a_store_it_says_what_is_needed(alone: Any, arguments: tuple[str, ...]) -> None:
+    ended = alone("auth", *arguments)
+    assert (ended.code, ended.out) == (78, "")
+    assert "there is nowhere to keep revocations: they need redis or database; write: enabled = true" in ended.err
+
+
+def test_without_the_schema_it_says_how_to_make_it(alone: Any, make_database: Any) -> None:
+    alone.write("config.toml", CONFIG.replace("[plugins.who]\nenabled = true\n", "") + WITH_DATABASE)
+    alone.environ["DATABASE_URL"] = make_database("SELECT 1")
+    ended = alone("auth", "revoke", "--everyone")
+    assert (ended.code, ended.out) == (78, "")
+    assert "the schema pegboard is not in the database; run: pegboard auth init." in ended.err
+    assert alone("auth", "revocations").out == "Nothing is revoked.\n"
+
+
+def test_store_that_is_away_is_told(alone: Any, tmp_path: Any) -> None:
+    alone.write("config.toml", CONFIG.replace("[plugins.who]\nenabled = true\n", "") + WITH_REDIS)
+    alone.environ["REDIS_URL"] = f"unix://{tmp_path}/nobody.sock"
+    ended = alone("auth", "revoke", "--everyone")
+    assert (ended.code, ended.out) == (69, "")
+    assert "The store that servers share cannot be reached just now." in ended.err
+
+
+def test_token_comes_from_standard_input_and_is_kept_until_it_has_expired(
+    alone: Any, redis_server: RedisServer
+) -> None:
+    redis_server.clear()
+    alone.write("config.toml", CONFIG.replace("[plugins.who]\nenabled = true\n", "") + WITH_REDIS)
+    alone.environ["REDIS_URL"] = redis_server.url
+    token = alone.call("token", "--sub", "1", "--expires", "400d").out
+    done = subprocess.run(
+        [*alone.command, "auth", "revoke", "--token", "-"],
+        cwd=alone.folder,
+        env=alone.environ,
+        input=token,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert token.strip() not in done.stdout + done.stderr
+    [row] = alone("auth", "revocations", "--json").json
+    claims = jwt.decode(token.strip(), "s" * 40, algorithms=["HS256"])
+    assert row["value"] == claims["jti"]
+    assert row["endsAt"].startswith(time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(claims["exp"])))
