@@ -134,9 +134,12 @@ class Plugin:
             self._identifying = Identifying(schemes, self._revocation.api)
             self._identifying_operators = Identifying(schemes, self._revocation.operator)
             ports.provide(OPERATORS, Operators(self._operating.who))
-            challenges, knows_nobody = self._identifying.challenges, self._settings.default == "none"
-            roles, checking = self._settings.roles, self._checking
-            ports.provide(ACCESS, Permissions(roles, checking, challenges=challenges, knows_nobody=knows_nobody))
+            roles, nobody, knows_nobody = (
+                self._settings.roles,
+                self._identifying.nobody,
+                self._settings.default == "none",
+            )
+            ports.provide(ACCESS, Permissions(roles, self._checking, nobody=nobody, knows_nobody=knows_nobody))
             if database is not None and self._settings.login is not None:
                 login, maker = self._settings.login, self._material.maker()
                 ports.provide(HIDDEN, hidden_by(login))
@@ -160,7 +163,7 @@ class Plugin:
             is_optional = (need or self._settings.default) == "optional"
             yield Check(Slot.IDENTIFY, self._identifying.optional if is_optional else self._identifying.required)
         if needs_more and route.door is not Door.PROBE:
-            requiring = Requiring(settings.roles, settings.scopes, challenges=self._identifying.challenges)
+            requiring = Requiring(settings.roles, settings.scopes, nobody=self._identifying.nobody)
             yield Check(Slot.AUTHORIZE, requiring.allow)
 
     def _guard(self, route: MountedRoute, need: Need | None) -> Iterable[Check]:

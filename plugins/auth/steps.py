@@ -35,8 +35,7 @@ class Identifying:
         """`guard` is that of the door at which they are asked, for times when what is revoked is not known."""
         self._schemes = tuple(schemes)
         self._guard = guard
-        self.challenges = ", ".join([scheme.challenge for scheme in schemes])
-        """What a 401 says of how to come in."""
+        self._challenges = ", ".join([scheme.challenge for scheme in schemes])
         self._way_in = f"{OR_A_KEY}." if any(scheme.scheme == SCHEME for scheme in schemes) else "."
 
     def required(self, request: Request) -> Awaitable[None] | None:
@@ -47,10 +46,14 @@ class Identifying:
         """Lets those through; what is said and wrong is refused all the same."""
         return self._identify(request, is_required=False)
 
+    def nobody(self) -> Unauthenticated:
+        """What whoever has not said who they are is told, where they should have."""
+        return self._refused(Unauthenticated(SAYING_NOTHING + self._way_in), self._challenges)
+
     def _identify(self, request: Request, *, is_required: bool) -> Awaitable[None] | None:
         said = request.headers.getall(AUTHORIZATION, ())
         if len(said) > 1:
-            raise self._refused(InvalidToken(TWICE), self.challenges)
+            raise self._refused(InvalidToken(TWICE), self._challenges)
         for scheme in self._schemes:
             if scheme.recognises(request):
                 try:
@@ -62,9 +65,9 @@ class Identifying:
                 self._found(request, found)
                 return None
         if said:
-            raise self._refused(InvalidToken(UNKNOWN + self._way_in), self.challenges)
+            raise self._refused(InvalidToken(UNKNOWN + self._way_in), self._challenges)
         if is_required:
-            raise self._refused(Unauthenticated(SAYING_NOTHING + self._way_in), self.challenges)
+            raise self.nobody()
         return None
 
     async def _wait(self, request: Request, scheme: Authenticator, found: Awaitable[Principal]) -> None:

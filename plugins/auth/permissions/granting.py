@@ -6,11 +6,9 @@ on it is refused. A role's own rule for a table stands in place of its rule for 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
-
-from aiohttp.hdrs import WWW_AUTHENTICATE
 
 from plugins.auth.permissions.checking import Checking
 from plugins.auth.permissions.rules import NONE, Claim, Rule, granted, rule_of
@@ -31,8 +29,6 @@ UNRULED: Final[frozenset[Action]] = frozenset({"read", "list"})
 MAX_KEPT: Final = 10_000
 """Grants that are kept, and sets of rules (chosen: a few MB); of too many all are forgotten, and made anew."""
 
-SAY_WHO: Final = "Say who you are: send Authorization: Bearer TOKEN."
-
 
 @dataclass(frozen=True, slots=True, eq=False)  # by identity, as a key: comparing them would cost more than they do
 class _Rules:
@@ -46,13 +42,18 @@ class Permissions:
     """Made once from the settings."""
 
     def __init__(
-        self, roles: Mapping[str, RoleRules], checking: Checking, *, challenges: str, knows_nobody: bool
+        self,
+        roles: Mapping[str, RoleRules],
+        checking: Checking,
+        *,
+        nobody: Callable[[], Unauthenticated],
+        knows_nobody: bool,
     ) -> None:
-        """`challenges` are what a 401 says of how to come in; with `knows_nobody`, no token is looked at, so that it
-        would be of no use to send one."""
+        """`nobody` says what whoever should have said who they are is told; with `knows_nobody` that would be of no
+        use, since no token is looked at."""
         self._roles = roles
         self._checking = checking
-        self._challenges = challenges
+        self._nobody = nobody
         self._knows_nobody = knows_nobody
         self._named = frozenset(table for role in roles.values() for table in role.tables)
         self._everything = Grant(writable=NONE)
@@ -115,7 +116,7 @@ class Permissions:
         able = [role for role in sorted(self._roles) if action in self._actions(role, resource)]
         is_anonymous = principal.subject is None
         if is_anonymous and not self._knows_nobody and set(able) - ANONYMOUS_ROLES:
-            return Unauthenticated(SAY_WHO, headers={WWW_AUTHENTICATE: self._challenges})
+            return self._nobody()
         if not able:
             return Forbidden(f"{resource}: no role may {action}.")
         if set(able) & (ANONYMOUS_ROLES if is_anonymous else principal.roles):

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from aiohttp.hdrs import WWW_AUTHENTICATE
 from aiohttp.web import Request
 
-from plugins.auth.permissions.granting import ANONYMOUS_ROLES, SAY_WHO
+from plugins.auth.permissions.granting import ANONYMOUS_ROLES
 from service.api import PRINCIPAL, Forbidden, Unauthenticated
 
 
 class Requiring:
     """Refuses whoever has none of the roles, where there are any, or lacks one of the scopes."""
 
-    def __init__(self, roles: Sequence[str], scopes: Sequence[str], *, challenges: str) -> None:
+    def __init__(self, roles: Sequence[str], scopes: Sequence[str], *, nobody: Callable[[], Unauthenticated]) -> None:
         self._roles = frozenset(roles)
         self._scopes = frozenset(scopes)
-        self._challenges = challenges
+        self._nobody = nobody
         needed = []
         if roles:
             needed.append(f"the role {roles[0]}" if len(roles) == 1 else f"one of the roles {', '.join(roles)}")
@@ -32,5 +31,5 @@ class Requiring:
         roles = ANONYMOUS_ROLES if is_anonymous else principal.roles
         if (self._roles and self._roles.isdisjoint(roles)) or not self._scopes <= principal.scopes:
             if is_anonymous:
-                raise Unauthenticated(SAY_WHO, headers={WWW_AUTHENTICATE: self._challenges})
+                raise self._nobody()
             raise Forbidden(self.message)
