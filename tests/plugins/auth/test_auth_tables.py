@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from collections.abc import Mapping
@@ -272,14 +273,15 @@ async def test_cursor_of_another_shows_no_other_rows(tables: Tables) -> None:
 async def test_total_counts_what_is_granted_and_nothing_is_guessed_from_the_rest(tables: Tables, count: str) -> None:
     """The planner knows how many rows there are of others, and which values are frequent among them."""
     await tables.connection.execute(
-        "INSERT INTO notes (owner_id, text) SELECT 2, 'many' FROM generate_series(1, 20000); ANALYZE notes"
+        "INSERT INTO notes (owner_id, text) SELECT 2, 'many' FROM generate_series(1, 24000); ANALYZE notes; "
+        "DELETE FROM notes WHERE text = 'many' AND id % 2 = 0"
     )
     for path, total in (("notes?", 2), ("notes?text=many&", 0), ("notes?ownerId=2&", 0), ("users/1/notes?", 2)):
         _, body = await tables.ask("user", f"{path}count={count}&limit=1")
         assert body["pagination"]["total"] == total, path
     _, body = await tables.ask("user", f"notes?count={count}&limit=1", userId=2)
     facts = body["pagination"]
-    assert (facts["total"], facts["totalIsEstimate"]) == (20002, count != "exact")
+    assert (facts["total"], facts["totalIsEstimate"]) == (12002, count != "exact")
 
 
 async def test_refused_write_says_nothing_of_columns_that_are_not_there(tables: Tables) -> None:
@@ -297,11 +299,16 @@ async def test_refused_write_says_nothing_of_columns_that_are_not_there(tables: 
     assert await tables.connection.fetchval("SELECT salary FROM users WHERE id = 1") == 100
 
 
-async def test_body_is_not_read_of_whoever_may_not_write(tables: Tables) -> None:
-    """One of this size would be 413."""
-    for role, status in ((None, 401), ("lister", 403)):
-        answered, _ = await tables.ask(role, "users", "POST", {"x": "y" * 2_000_000})
-        assert answered == status
+async def test_whoever_may_not_write_is_refused_before_the_body_arrives(tables: Tables) -> None:
+    """It never does: the answer comes while the client still holds it back."""
+    for role, status in ((None, b"401"), ("lister", b"403")):
+        reader, writer = await asyncio.open_connection("127.0.0.1", tables.service.client.port)
+        token = b"" if role is None else b"Authorization: Bearer %b\r\n" % make_token("ada", role=role).encode()
+        head = b"POST /api/v1/users HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n"
+        writer.write(head + token + b"\r\n")
+        assert (await reader.readline()).split(b" ")[1] == status
+        writer.close()
+        await writer.wait_closed()
 
 
 async def test_head_says_what_get_would(tables: Tables) -> None:
