@@ -10,8 +10,7 @@ import base64
 import json
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import quote
 
 import asyncpg
@@ -19,7 +18,7 @@ import pytest_asyncio
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
-from service.api import ACCESS, Forbidden, Grant, Grantable, Ports, hookimpl
+from service.api import Grant
 
 SCHEMA = """
 CREATE TABLE people (
@@ -37,31 +36,6 @@ NUMBERS = ("id", "owner", "pay", "person")
 CANARIES = {"people": ("name", "note"), "tasks": ("title",)}
 
 Row = dict[str, Any]
-
-
-class Decider:
-    """Grants whatever a test says."""
-
-    grants: ClassVar[dict[tuple[str, str], Grant | None]] = {}
-    expected: ClassVar[dict[str, Grantable]] = {}
-
-    class Plugin:
-        provides = (ACCESS,)
-
-        @hookimpl
-        @asynccontextmanager
-        async def lifespan(self, ports: Ports) -> AsyncIterator[None]:
-            ports.provide(ACCESS, self)
-            yield
-
-        def expect(self, resource: Grantable) -> None:
-            Decider.expected[resource.name] = resource
-
-        def grant(self, principal: object, resource: str, action: str) -> Grant | None:
-            return Decider.grants[resource, action]
-
-        def refusal(self, principal: object, resource: str, action: str) -> Forbidden:
-            return Forbidden("Not for you.")
 
 
 # --- the model
@@ -138,9 +112,14 @@ def some_tasks(draw: st.DrawFn, rows: list[Row]) -> list[Row]:
 class Firm:
     """The service, its tables, and what must never come out of it."""
 
-    def __init__(self, api: Any, connection: Any) -> None:
+    def __init__(self, api: Any, connection: Any, decider: Any) -> None:
         self._api = api
         self._connection = connection
+        self._decider = decider
+
+    def grant(self, **granted: Grant | None) -> None:
+        """Those of `people_list=...`; all others are refused."""
+        self._decider.grants = {tuple(name.split("_")): grant for name, grant in granted.items()}
 
     async def fill(self, rows: list[Row], tasks: list[Row]) -> None:
         await self._connection.execute("TRUNCATE people CASCADE")
@@ -180,22 +159,14 @@ def words(rows: list[Row], grant: Grant | None, table: str) -> set[str]:
 
 
 @pytest_asyncio.fixture
-async def firm(serve) -> AsyncIterator[Firm]:
-    api = await serve(SCHEMA, Decider, tables=["people", "tasks"])
+async def firm(serve, decider) -> AsyncIterator[Firm]:
+    api = await serve(SCHEMA, decider, tables=["people", "tasks"])
     connection = await asyncpg.connect(api.url)
-    yield Firm(api, connection)
+    yield Firm(api, connection, decider)
     await connection.close()
 
 
 examined = settings(max_examples=70, deadline=None, suppress_health_check=list(HealthCheck))
-
-
-def set_grants(**granted: Grant | None) -> None:
-    """Those of `people_list=...`; all others are refused."""
-    Decider.grants = {
-        (table, action): None for table in CANARIES for action in ("read", "list", "create", "update", "delete")
-    }
-    Decider.grants.update({tuple(name.split("_")): grant for name, grant in granted.items()})  # type: ignore[misc]
 
 
 @st.composite
@@ -244,7 +215,7 @@ def spelled(fields: list[str], sort: list[tuple[str, bool]], condition: Any, *, 
 @examined
 @given(data=st.data(), rows=some_people, listed=to_people)
 async def test_list_has_what_is_granted_whatever_is_asked_of_it(firm, data, rows, listed):
-    set_grants(people_list=listed)
+    firm.grant(people_list=listed)
     await firm.fill(rows, [])
     allowed = words(rows, listed, "people")
     for _ in range(3):
@@ -298,7 +269,7 @@ def is_all(grant: Grant) -> bool:
 @examined
 @given(data=st.data(), rows=some_people, read=to_people, below=to_tasks)
 async def test_row_and_what_belongs_to_it_are_there_as_far_as_they_are_granted(firm, data, rows, read, below):
-    set_grants(people_read=read, tasks_list=below)
+    firm.grant(people_read=read, tasks_list=below)
     tasks = data.draw(some_tasks(rows))
     await firm.fill(rows, tasks)
     for key in range(1, 5):
@@ -325,7 +296,7 @@ async def test_row_and_what_belongs_to_it_are_there_as_far_as_they_are_granted(f
 @examined
 @given(data=st.data(), rows=some_people, read=to_people, made=to_people)
 async def test_row_is_made_only_as_granted_and_shown_only_as_granted(firm, data, rows, read, made):
-    set_grants(people_read=read, people_create=made)
+    firm.grant(people_read=read, people_create=made)
     await firm.fill(rows, [])
     body = data.draw(bodies(("id", "team", "owner", "pay", "name")))
     before = await firm.people()
@@ -357,7 +328,7 @@ async def test_row_is_made_only_as_granted_and_shown_only_as_granted(firm, data,
 @examined
 @given(data=st.data(), rows=some_people, read=to_people, changed=to_people)
 async def test_row_is_changed_only_as_granted_before_and_after(firm, data, rows, read, changed):
-    set_grants(people_read=read, people_update=changed)
+    firm.grant(people_read=read, people_update=changed)
     await firm.fill(rows, [])
     key, method = data.draw(st.integers(1, 4)), data.draw(st.sampled_from(["PATCH", "PUT"]))
     body = data.draw(bodies(("team", "owner", "pay", "name")))
@@ -399,7 +370,7 @@ async def test_row_is_changed_only_as_granted_before_and_after(firm, data, rows,
 @examined
 @given(data=st.data(), rows=some_people, removed=to_people)
 async def test_row_is_removed_only_as_granted(firm, data, rows, removed):
-    set_grants(people_delete=removed)
+    firm.grant(people_delete=removed)
     tasks = data.draw(some_tasks(rows))
     await firm.fill(rows, tasks)
     key = data.draw(st.integers(1, 4))
