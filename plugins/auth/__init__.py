@@ -29,7 +29,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from plugins.auth.api_keys import api_keys
+from plugins.auth.api_keys import open_keys
 from plugins.auth.login.handlers import Login
 from plugins.auth.login.opening import check, cost_of, hidden_by, open_login
 from plugins.auth.material import Material
@@ -128,7 +128,7 @@ class Plugin:
             if database is not None and database.is_own and self._run.serves:
                 await make_schema(database)
             if database is not None and self._settings.api_keys is not False:
-                opening = api_keys(database, self._run, size=self._settings.remember)
+                opening = open_keys(database, self._run, size=self._settings.remember)
                 schemes.insert(0, await stack.enter_async_context(opening))  # first, to refuse a key beside a token
             await stack.enter_async_context(self._revocation.opened(ports, memory.forget))
             self._identifying = Identifying(schemes, self._revocation.api)

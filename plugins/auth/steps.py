@@ -35,6 +35,7 @@ class Identifying:
         """`guard` is that of the door at which they are asked, for times when what is revoked is not known."""
         self._schemes = tuple(schemes)
         self._guard = guard
+        self._doubt = guard.doubt
         self._challenges = ", ".join([scheme.challenge for scheme in schemes])
         self._way_in = f"{OR_A_KEY}." if any(scheme.scheme == SCHEME for scheme in schemes) else "."
 
@@ -62,7 +63,9 @@ class Identifying:
                     raise self._refused(error, scheme.challenge) from None
                 if not isinstance(found, Principal):
                     return self._wait(request, scheme, found)
-                self._found(request, found)
+                if self._doubt.lasts:
+                    self._guard.weigh(found)
+                request[PRINCIPAL] = found
                 return None
         if said:
             raise self._refused(InvalidToken(UNKNOWN + self._way_in), self._challenges)
@@ -72,12 +75,10 @@ class Identifying:
 
     async def _wait(self, request: Request, scheme: Authenticator, found: Awaitable[Principal]) -> None:
         try:
-            self._found(request, await found)
+            principal = await found
         except Unauthenticated as error:
             raise self._refused(error, scheme.challenge) from None
-
-    def _found(self, request: Request, principal: Principal) -> None:
-        if self._guard.doubt.lasts:
+        if self._doubt.lasts:
             self._guard.weigh(principal)
         request[PRINCIPAL] = principal
 

@@ -29,11 +29,11 @@ from plugins.resources.handlers.permitting import Gate, Permits
 from plugins.resources.handlers.receiving import Receiver
 from plugins.resources.handlers.writing import WriteHandler
 from plugins.resources.routes import Means, declare
+from plugins.resources.schema.affected import affected_by
 from plugins.resources.schema.allowing import exposure
 from plugins.resources.schema.catalogue import CATALOGUE, Action, Catalogue, read_catalogue
 from plugins.resources.schema.granted import Granted, grantable
 from plugins.resources.schema.naming import encoded
-from plugins.resources.schema.reaching import reach_of
 from plugins.resources.schema.resource import Resource
 from plugins.resources.schema.selecting import select
 from plugins.resources.settings import Settings
@@ -155,10 +155,10 @@ class Plugin:
     ) -> WriteHandler:
         """What writes to a resource, and knows which of those that are `served` differ then."""
         resource = granted.resource
-        reach = reach_of(catalogue, resource.table)
+        affected = affected_by(catalogue, resource.table)
 
         def reaches(action: Action, columns: Sequence[str]) -> list[str]:
-            return [f"{self._prefix}{name}" for name in reach.of(action, columns) if name in served]
+            return [f"{self._prefix}{name}" for name in affected.of(action, columns) if name in served]
 
         committer = Committer(database, changes, self._run, name=f"{self._prefix}{resource.name}")
         return WriteHandler(granted, shown, database, receiver, committer, reaches=reaches)

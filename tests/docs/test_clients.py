@@ -11,7 +11,8 @@ from typing import Any
 import asyncpg
 from yarl import URL
 
-from plugins.database.demo import make_demo
+from plugins.auth.store.schema import STATEMENTS
+from plugins.database.demo import DEMO_PASSWORD, make_demo
 from service.testing.service import MakeService, Service, merged
 from service.testing.tokens import TOKEN_SECRET, make_token
 
@@ -111,6 +112,29 @@ async def test_requests_with_and_without_a_token_are_answered_as_shown(
             for name, token in tokens.items():
                 arguments = [argument.replace(name, token) for argument in arguments]
             await assert_answers(service, arguments, printed)
+
+
+async def test_logging_in_is_answered_as_shown(
+    make_service: MakeService,
+    shipped: dict[str, Any],
+    make_database: Callable[[str], str],
+    blocks: Callable[[str, str], list[str]],
+) -> None:
+    """Each refresh token that is sent is that of a login of its own."""
+    url = make_database("".join([f"{statement};" for statement in STATEMENTS]))
+    connection = await asyncpg.connect(url)
+    await make_demo(connection)
+    await connection.close()
+    settings = merged(shipped, {"plugins": {"auth": {"login": {"table": "users"}}}})
+    service = await make_service(settings=settings, environ={"DATABASE_URL": url, "JWT_SECRET": TOKEN_SECRET})
+    own_words = OWN_WORDS | {"accessToken", "refreshToken"}
+    for block in blocks(PAGE, "tested: login"):
+        for arguments, printed in exchanges(block):
+            account = {"email": "ivan.chen1@example.com", "password": DEMO_PASSWORD}
+            async with service.client.post("/api/v1/auth/token", json=account) as logged_in:
+                token = (await logged_in.json())["refreshToken"]
+            arguments = [argument.replace("$REFRESH", token) for argument in arguments]
+            await assert_answers(service, arguments, printed, own_words)
 
 
 async def test_escaped_keys_and_lists_are_answered_as_shown(

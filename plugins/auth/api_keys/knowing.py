@@ -1,7 +1,8 @@
 """Whose an API key is: asked of PostgreSQL as seldom as is safe, and never answered from what may be out of date.
 
 A key that was found good is remembered for `REMEMBERED_S`, unless a message says sooner that it was revoked. While such
-messages are not heard nothing is remembered: then, and for keys that are refused, each id is asked for once in
+messages are not heard nothing is remembered (a pooler that lends connections by the transaction takes LISTEN and passes
+nothing on, so whoever listens calls itself first): then, and for keys that are refused, each id is asked for once in
 `ASKED_EVERY_S`, however many send it. That bounds both what a flood of one wrong key costs and how long a revoked one
 is good.
 """
@@ -13,13 +14,14 @@ import hmac
 import logging
 import secrets
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Final
 
 from plugins.auth.api_keys.text import ApiKey, shown_id
-from plugins.auth.store.channel import heard
+from plugins.auth.store.channel import CHANNEL, Message, heard, tell
 from plugins.auth.store.keys import KIND, StoredKey, find_key
 from plugins.auth.tokens.remembering import Memory, digest_of
 from service.api import Database, Forbidden, Principal, Run, SchemaChanged, ServiceError
@@ -31,6 +33,11 @@ REMEMBERED_S: Final = 60.0
 
 ASKED_EVERY_S: Final = 1.0
 """How long an answer of PostgreSQL's is good for the same id: what "within 1 s" of a revocation allows."""
+
+CALLS_EVERY_S: Final = (1.0, 60.0)
+"""Between calls that were not heard: at first, and at last after twice as long each time (chosen)."""
+
+ECHO: Final = "echo"
 
 MOST_ASKED: Final = 1_000
 """Ids whose answers are kept for that long; clients make them up (chosen)."""
@@ -71,19 +78,21 @@ class KnownKeys:
         self._clock = run.clock
         self._memory: Memory[Known] = Memory(size)
         self._asked: OrderedDict[str, Asked] = OrderedDict()
-        self._hears = False
+        self._hears = asyncio.Event()
+        self._sign = ""
         self._has_complained = False
 
     # --- what the channel says
 
     def begin(self) -> None:
-        """From now on revocations are heard; those of before may not have been."""
-        self._forget_all()
-        self._hears = True
+        """From now on revocations are heard, once the own call is; those of before may not have been."""
+        self.lose()
+        self._sign = secrets.token_hex(8)
+        self._run.spawn(self._call(self._hears), name=f"{self._run.name}: call on {CHANNEL}")
 
     def lose(self) -> None:
         """They are not heard any more."""
-        self._hears = False
+        self._hears = asyncio.Event()
         self._forget_all()
 
     def hear(self, payload: str) -> None:
@@ -91,6 +100,21 @@ class KnownKeys:
         if message is not None and message.kind == KIND:
             self._asked.pop(message.value, None)
             self._memory.forget(lambda known: known.id == message.value)
+        elif message == Message(ECHO, self._sign):
+            self._hears.set()
+
+    async def does_hear(self, *, within_s: float) -> bool:
+        """Whether the own call was heard by then; at once where nobody listens."""
+        return bool(self._sign) and await _comes(self._hears, within_s)
+
+    async def _call(self, hears: asyncio.Event) -> None:
+        delay_s, longest_s = CALLS_EVERY_S
+        while self._hears is hears:
+            with suppress(ServiceError):
+                await tell(self._database, Message(ECHO, self._sign))
+            if await _comes(hears, delay_s):
+                return
+            delay_s = min(2 * delay_s, longest_s)
 
     def _forget_all(self) -> None:
         self._asked.clear()
@@ -113,7 +137,7 @@ class KnownKeys:
         if not (is_right and is_good):
             return None
         principal = _principal(stored)
-        if self._hears and self._asked.get(key.id) is asked:  # else it may have been revoked since it was read
+        if self._hears.is_set() and self._asked.get(key.id) is asked:  # else it may have been revoked since it was read
             ends_at = min(stored.ends_at, now_s + REMEMBERED_S)
             self._memory.keep(digest_of(key.text), Known(stored.id, principal, ends_at))
         return principal
@@ -151,6 +175,15 @@ class KnownKeys:
             return None
 
 
+async def _comes(event: asyncio.Event, within_s: float) -> bool:
+    """Whether it is set by then."""
+    try:
+        async with asyncio.timeout(within_s):
+            return await event.wait()
+    except TimeoutError:
+        return False
+
+
 def _principal(key: StoredKey) -> Principal:
     subject = f"key:{key.name}"
     claims = MappingProxyType({"sub": subject, "keyId": shown_id(key.id)})
@@ -161,6 +194,7 @@ def _complaint(error: ServiceError) -> str:
     if isinstance(error, Forbidden):
         return (
             "API keys are refused, since the role that connects to the database may not read pegboard.api_keys; "
-            "as its owner, run: GRANT USAGE ON SCHEMA pegboard, and SELECT ON pegboard.api_keys, to that role."
+            "as their owner, run: GRANT USAGE ON SCHEMA pegboard TO name_of_the_role; "
+            "GRANT SELECT ON pegboard.api_keys TO name_of_the_role;"
         )
     return "API keys are refused, since the database has no schema pegboard to keep them in; run: pegboard auth init"

@@ -16,6 +16,7 @@ from plugins.auth.login.throttle import Throttle
 from plugins.auth.schemes import Bearer
 from plugins.auth.store.sessions import Sessions
 from plugins.auth.tokens.making import Maker
+from plugins.auth.tokens.verifying import LONGEST_TOKEN
 from service.api import (
     CLIENT,
     Answer,
@@ -134,6 +135,11 @@ class Login:
         token = self._maker.make(
             account.subject, roles=account.roles, claims=account.claims, now_s=now_s, lives_s=self._lives_s
         )
+        if len(token) > LONGEST_TOKEN:
+            self._tell_once(
+                f"A token for an account of {self._accounts.table} is over {LONGEST_TOKEN:,} bytes long, so it is "
+                "refused; name shorter columns in claims."
+            )
         told: Mapping[str, object] = {
             "accessToken": token,
             "tokenType": "Bearer",

@@ -28,7 +28,7 @@ LONGEST_BYTES: Final = 1024
 """Of a password, in UTF-8 (chosen): none is that long, and hashing begins with reading it."""
 
 WAITING_PER_THREAD: Final = 16
-"""How many may wait (chosen): with 50 ms for each, the last one waits for less than a second."""
+"""How many may wait (chosen): with 100 ms for each, the last one waits for less than two seconds."""
 
 RETRY_AFTER: Final = {"Retry-After": "1"}
 

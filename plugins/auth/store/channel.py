@@ -7,7 +7,7 @@ from typing import Final
 
 import orjson
 
-from service.api import Transaction
+from service.api import Database, Transaction
 
 CHANNEL: Final = "pegboard_auth"
 
@@ -17,15 +17,15 @@ _NOTIFY: Final = "SELECT pg_notify($1, $2)"
 @dataclass(frozen=True, slots=True)
 class Message:
     kind: str
-    """What it is about: `key`, an API key that is revoked; `revocation`, of tokens."""
+    """What it is about: `key`, an API key that is revoked; `revocation`, of tokens; `echo`, of who wants to know
+    whether it hears."""
     value: str
     """Which one: no secret, since whoever may connect may listen."""
 
 
-async def tell(transaction: Transaction, message: Message) -> None:
-    """Tell it to all who listen, once the transaction is committed; to nobody where it is not."""
-    payload = orjson.dumps({"kind": message.kind, "value": message.value}).decode()
-    await transaction.execute(_NOTIFY, CHANNEL, payload)
+async def tell(teller: Transaction | Database, message: Message) -> None:
+    """Tell it to all who listen: in a transaction once that is committed, and to nobody where it is not."""
+    await teller.fetch(_NOTIFY, CHANNEL, orjson.dumps({"kind": message.kind, "value": message.value}).decode())
 
 
 def heard(payload: str) -> Message | None:

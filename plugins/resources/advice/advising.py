@@ -13,6 +13,7 @@ from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 
+from plugins.resources.advice.candidates import Candidate, Served, candidates_for, served
 from plugins.resources.advice.explaining import NoPlan, Plan, Scan, explain
 from plugins.resources.advice.facts import FACTS, Facts, Known, read_facts
 from plugins.resources.advice.findings import Advice, Report
@@ -20,7 +21,6 @@ from plugins.resources.advice.looks import Look, looks_at
 from plugins.resources.advice.statements import read_statements
 from plugins.resources.advice.upkeep import upkeep
 from plugins.resources.advice.views import read_sources, seen_through
-from plugins.resources.advice.wanted import Served, Wanted, served, wanted_by
 from plugins.resources.schema.catalogue import Catalogue, Table
 from plugins.resources.schema.resource import Resource
 from plugins.resources.shapes import Seen, Shape, merged
@@ -42,7 +42,7 @@ class Found:
 
     seconds: float
     advice: Advice
-    wanted: Wanted
+    candidate: Candidate
 
 
 async def advise(database: Database, catalogue: Catalogue, resources: Sequence[Resource], heard: Heard) -> Report:
@@ -130,28 +130,28 @@ class _Advising:
             return
         is_along_a_key = False
         for key in look.keys:
-            wanted = Wanted(table, key.columns)
-            if served(wanted, facts.indexes) is Served.NOT:
+            candidate = Candidate(table, key.columns)
+            if served(candidate, facts.indexes) is Served.NOT:
                 is_along_a_key = True
                 what = (
                     f"{table.name} refers to {key.target} by {listed(key.columns)}, which no index begins with: "
                     f"finding the rows that belong to one row of {key.target}, and every DELETE there, reads the whole "
                     "table."
                 )
-                yield self._found(look, plan, wanted, facts, what)
+                yield self._found(look, plan, candidate, facts, what)
         if is_along_a_key:
             return
         is_selective = isinstance(plan, NoPlan) or _is_selective(look.shape, plan, facts)
-        for wanted, level in _unserved(look, look.shape, table, facts, is_selective=is_selective):
+        for candidate, level in _unserved(look, look.shape, table, facts, is_selective=is_selective):
             if level is Served.NOT and look.is_default:
                 what = (
                     f"{table.name} is sorted by {', '.join(look.shape.order)} unless a client asks for another order, "
                     "and no index has that order: every page sorts the whole table."
                 )
-                yield self._found(look, plan, wanted, facts, what)
+                yield self._found(look, plan, candidate, facts, what)
             elif _reads_much(plan):
                 what = f"The {look.what} reads much more than {_enough(look)}, and no index leads to just that."
-                yield self._found(look, plan, wanted, facts, what)
+                yield self._found(look, plan, candidate, facts, what)
 
     async def _for_view(self, look: Look, plan: Plan | NoPlan) -> list[Found]:
         """On the tables behind it that are read from end to end, and whose own columns it is filtered or sorted by."""
@@ -172,39 +172,39 @@ class _Advising:
             if isinstance(plan, Plan) and not any(scan.is_whole for scan in scans):
                 continue
             is_selective = all(_is_selective(shape, scan, facts) for scan in scans)
-            for wanted, _ in _unserved(look, behind, table, facts, is_selective=is_selective):
+            for candidate, _ in _unserved(look, behind, table, facts, is_selective=is_selective):
                 what = (
                     f"The {look.what} reads much more than {_enough(look)}: {view.name} is a view, and of {table.name} "
                     "behind it no index leads to just that."
                 )
-                found.append(self._found(look, plan, wanted, facts, what))
+                found.append(self._found(look, plan, candidate, facts, what))
         if not found:
             self._notes.append(
                 f"{look.tried(plan)} {view.name} is a view, and no index of a table behind it is known that would help."
             )
         return found
 
-    def _found(self, look: Look, plan: Plan | NoPlan, wanted: Wanted, facts: Facts, what: str) -> Found:
-        if any(part.opclass == "gin_trgm_ops" for part in wanted.then) and not self._known.has_trigrams:
+    def _found(self, look: Look, plan: Plan | NoPlan, candidate: Candidate, facts: Facts, what: str) -> Found:
+        if any(part.opclass == "gin_trgm_ops" for part in candidate.then) and not self._known.has_trigrams:
             what += " The index needs an extension first: CREATE EXTENSION pg_trgm."
-        if wanted.table.relation == "partitioned table":
+        if candidate.table.relation == "partitioned table":
             what += " For a partitioned table it is made while writes wait."
         lines = plan.lines if isinstance(plan, Plan) else ()
-        evidence = look.evidence(plan, wanted.table.name, facts)
+        evidence = look.evidence(plan, candidate.table.name, facts)
         seconds = max(look.seconds, plan.ms / 1000 if isinstance(plan, Plan) else 0.0)
-        return Found(seconds, Advice("index", look.resource.name, what, evidence, lines, wanted.line), wanted)
+        return Found(seconds, Advice("index", look.resource.name, what, evidence, lines, candidate.line), candidate)
 
 
 def _unserved(
     look: Look, shape: Shape, table: Table, facts: Facts, *, is_selective: bool
-) -> Iterator[tuple[Wanted, Served]]:
+) -> Iterator[tuple[Candidate, Served]]:
     """The indexes of the table that the list wants, as `shape` of it, and that no index there is as good as."""
     if shape.count and not is_selective:
         return  # what is counted has to be read
-    for wanted in wanted_by(shape, table, has_key=bool(look.resource.key), is_selective=is_selective):
-        level = served(wanted, facts.indexes)
+    for candidate in candidates_for(shape, table, has_key=bool(look.resource.key), is_selective=is_selective):
+        level = served(candidate, facts.indexes)
         if level is not Served.FULLY:
-            yield wanted, level
+            yield candidate, level
 
 
 def _is_selective(shape: Shape, read: Plan | Scan, facts: Facts) -> bool:
@@ -227,12 +227,12 @@ def _enough(look: Look) -> str:
 
 def _sorted(found: Iterable[Found]) -> list[Advice]:
     """First what takes the most time; an index that another one's makes needless is part of that one's advice."""
-    by_line: dict[str, tuple[Wanted, list[Advice]]] = {}
+    by_line: dict[str, tuple[Candidate, list[Advice]]] = {}
     for each in sorted(found, key=lambda each: (-each.seconds, each.advice.run)):
-        by_line.setdefault(each.advice.run, (each.wanted, []))[1].append(each.advice)
-    for line, (wanted, several) in list(by_line.items()):
+        by_line.setdefault(each.advice.run, (each.candidate, []))[1].append(each.advice)
+    for line, (candidate, several) in list(by_line.items()):
         for other, others in by_line.values():
-            if wanted.begins(other):
+            if candidate.begins(other):
                 others += several
                 del by_line[line]
                 break

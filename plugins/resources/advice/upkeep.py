@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from plugins.resources.advice.candidates import Candidate, candidates_for, served
 from plugins.resources.advice.facts import Facts, Index, Known
 from plugins.resources.advice.findings import Advice, in_bytes
-from plugins.resources.advice.wanted import Wanted, served, wanted_by
 from plugins.resources.schema.naming import quoted, relation
 from plugins.resources.schema.resource import Resource
 from plugins.resources.shapes import shape_of
@@ -72,6 +72,6 @@ def _is_unused(index: Index, facts: Facts) -> bool:
 def _has_a_purpose(index: Index, resource: Resource, facts: Facts) -> bool:
     """Whether dropping it would have an index advised: for a foreign key, or for the order of the resource."""
     others = [other for other in facts.indexes if other is not index]
-    purposes = [Wanted(resource.table, key.columns) for key in resource.table.foreign_keys]
-    purposes += wanted_by(shape_of(resource), resource.table, has_key=bool(resource.key))
+    purposes = [Candidate(resource.table, key.columns) for key in resource.table.foreign_keys]
+    purposes += candidates_for(shape_of(resource), resource.table, has_key=bool(resource.key))
     return any(served(each, [index]) > served(each, others) for each in purposes)

@@ -16,10 +16,10 @@ from plugins.resources.schema.catalogue import Action, Catalogue, Table
 from plugins.resources.schema.findings import Findings, Mistake, hint
 from plugins.resources.schema.keys import TABLES
 from plugins.resources.schema.naming import SEGMENT_CHARS, encoded
-from plugins.resources.schema.relating import with_children
+from plugins.resources.schema.relationships import with_children
 from plugins.resources.schema.resource import Resource
 from plugins.resources.schema.shaping import shape
-from plugins.resources.schema.visibility import betraying_columns
+from plugins.resources.schema.visibility import betraying_columns, closed_columns
 from plugins.resources.settings import Settings
 from service.api import Hidden, listed, nearest, toml
 
@@ -49,17 +49,17 @@ def select(catalogue: Catalogue, settings: Settings, *, plugin: str, hidden: Ite
         findings.blame("schema", message=message, write=meant or next(iter(catalogue.schemas), "public"))
     else:
         _check_names(catalogue, settings, findings)
-        betraying = betraying_columns(catalogue, settings)
+        closed = closed_columns(catalogue, hidden)
+        betraying = betraying_columns(catalogue, settings, closed)
         for table in _chosen(catalogue, settings, findings):
-            closed = [each.columns for each in hidden if (each.schema, each.table) == (table.schema, table.name)]
             resource = shape(
                 table,
                 settings.options(table.name),
                 findings,
                 betraying=betraying.get(table.name, {}),
-                closed=frozenset[str]().union(*closed),
                 is_named=table.name in settings.tables,
                 asked=_asked(table.name, settings),
+                closed=closed.get(table.name, frozenset()),
             )
             if resource is not None:
                 resources.append(resource)

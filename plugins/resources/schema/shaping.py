@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Set
 from urllib.parse import quote
 
 from plugins.resources.schema.allowing import allowed
@@ -30,14 +30,14 @@ def shape(
     betraying: Mapping[str, str],
     is_named: bool = True,
     asked: frozenset[Action] = frozenset(),
-    closed: frozenset[str] = frozenset(),
+    closed: Set[str] = frozenset(),
 ) -> Resource | None:
     """The resource, without children; None if it has faults or nothing to show. `betraying` are columns that show what
-    is hidden elsewhere, `closed` those that nobody is shown, whatever the settings say. `is_named` is false for a table
-    that only `"*"` has found: settings meant for another database's table of this name are no fault then. `asked` is
-    what clients should be able to do."""
+    is hidden elsewhere. `is_named` is false for a table that only `"*"` has found: settings meant for another
+    database's table of this name are no fault then. `asked` is what clients should be able to do. Columns that are
+    `closed` are for nobody."""
     mistakes_before = len(findings.mistakes)
-    visible = visible_columns(table, options, betraying, closed, findings, may_lack=not is_named)
+    visible = visible_columns(table, options, betraying, findings, closed=closed, may_lack=not is_named)
     names = api_names(visible, in_camel_case=options.names == "camel")
     readable = {
         column.name: Field(

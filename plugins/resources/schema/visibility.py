@@ -2,36 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 
 from plugins.resources.schema.catalogue import Catalogue, Table
 from plugins.resources.schema.findings import Findings, names
 from plugins.resources.settings import Settings, TableSettings
-from service.api import listed, looks_secret
+from service.api import Hidden, listed, looks_secret
 
 
 def visible_columns(
     table: Table,
     options: TableSettings,
     betraying: Mapping[str, str],
-    closed: Set[str],
     findings: Findings,
     *,
+    closed: Set[str],
     may_lack: bool,
 ) -> list[str]:
     """The columns to show: those in `fields`, else all that are not hidden, do not look like a secret and are not
-    `betraying` one. Those that are `closed` never."""
+    `betraying` one. Those that are `closed` are shown to nobody, whatever the settings say."""
     if options.fields is not None:
-        shown = list(dict.fromkeys(findings.standing(table, "fields", options.fields)))
-        secret = [name for name in shown if name in closed]
-        if secret:
-            shown = [name for name in shown if name not in closed]
-            findings.say(f"{table.name}: {listed(secret)} hidden, because people log in by it.")
+        shown = findings.standing(table, "fields", options.fields)
 
         def refuse(name: str) -> str | None:
             return "which fields names too" if name in shown else None
 
         findings.standing(table, "hidden", options.hidden, refuse=refuse, may_lack=may_lack)
+        if closed & set(shown):
+            secret = [name for name in shown if name in closed]
+            findings.say(f"{table.name}: {listed(secret)} hidden, because people log in by it.")
+            shown = [name for name in shown if name not in closed]
     else:
         hidden = findings.standing(table, "hidden", options.hidden, may_lack=may_lack)
         shown = [name for name in table.columns if name not in hidden and name not in closed]
@@ -58,7 +58,18 @@ def visible_columns(
     return [name for name in shown if name not in forbidden]
 
 
-def betraying_columns(catalogue: Catalogue, settings: Settings) -> dict[str, dict[str, str]]:
+def closed_columns(catalogue: Catalogue, hidden: Iterable[Hidden]) -> dict[str, frozenset[str]]:
+    """The columns of each table of this schema that another plugin says are for nobody."""
+    found: dict[str, frozenset[str]] = {}
+    for each in hidden:
+        if each.schema == catalogue.schema:
+            found[each.table] = found.get(each.table, frozenset()) | each.columns
+    return found
+
+
+def betraying_columns(
+    catalogue: Catalogue, settings: Settings, closed: Mapping[str, Set[str]]
+) -> dict[str, dict[str, str]]:
     """The columns of each table that hold what a hidden one holds, since they refer to it, and which one that is.
 
     One that `fields` names betrays nothing that is not meant to be seen, and neither does what refers to it.
@@ -67,6 +78,8 @@ def betraying_columns(catalogue: Catalogue, settings: Settings) -> dict[str, dic
 
     def is_hidden(table: str, column: str) -> bool:
         options = settings.options(table)
+        if column in closed.get(table, ()):
+            return True
         if options.fields is not None:
             return column not in names(options.fields)
         return column in names(options.hidden) or looks_secret(column) or column in found.get(table, ())

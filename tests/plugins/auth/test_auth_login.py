@@ -290,6 +290,19 @@ async def test_refresh_token_lives_for_a_while_from_each_renewal(open_desk: Any,
     assert await desk.refresh(tokens["refreshToken"]) == (401, "INVALID_TOKEN")
 
 
+async def test_token_that_would_be_refused_is_told(
+    open_desk: Any, forge: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk = await open_desk({"claims": {"name": "name"}})
+    await desk.connection.execute("UPDATE users SET name = repeat('x', 9000)")
+    with caplog.at_level(logging.WARNING):
+        _, tokens = await desk.log_in()
+    status, _ = await forge.asked(desk.service, token=tokens["accessToken"])
+    assert status == 431
+    (said,) = [record.getMessage() for record in caplog.records if record.name == "pegboard.auth"]
+    assert said.startswith("A token for an account of users is over 8,192 bytes long, so it is refused")
+
+
 @pytest.mark.parametrize(
     "change",
     [

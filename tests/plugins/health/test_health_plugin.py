@@ -76,6 +76,26 @@ async def test_health_answers_with_every_service_and_its_figures(make_service):
     assert 0 <= body["services"]["thing"]["ageMs"] < 5_000
 
 
+async def test_health_shows_facts_of_a_probe_as_they_are_now(make_service):
+    facts = {"since": None, "count": 1}
+
+    class Counting:
+        class Plugin:
+            @hookimpl
+            def probes(self):
+                yield Probe("counting", self._check, facts=lambda: facts)
+
+            async def _check(self):
+                pass
+
+    service = await make_service(["health", Counting, Thing().module])
+    _, body = await until(service, "/health", settled)
+    assert list(body["services"]["counting"]) == ["status", "latencyMs", "ageMs", "since", "count"]
+    assert list(body["services"]["thing"]) == ["status", "latencyMs", "ageMs"]
+    facts["count"] = 2
+    assert (await ask(service))[1]["services"]["counting"]["count"] == 2
+
+
 async def test_health_without_probes_is_healthy_and_ready(make_service):
     service = await make_service(["health"])
     status, body = await ask(service)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from plugins.resources.schema.affected import affected_by
 from plugins.resources.schema.catalogue import ForeignKey
-from plugins.resources.schema.reaching import reach_of
 
 
 def refers(target, column="ref", *, to="id", on_delete=None, on_update=None):
@@ -51,4 +51,4 @@ def catalogue(build):
     ],
 )
 def test_write_reaches_these_tables_and_no_others(catalogue, name, action, columns, reached):
-    assert set(reach_of(catalogue, catalogue.tables[name]).of(action, columns)) == reached
+    assert set(affected_by(catalogue, catalogue.tables[name]).of(action, columns)) == reached

@@ -12,7 +12,7 @@ from plugins.resources.schema.catalogue import Action, Catalogue, ForeignKey, Ta
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
+class Affected:
     """The names of other tables whose rows may differ after a row of one table was written."""
 
     created: tuple[str, ...] = ()
@@ -32,7 +32,7 @@ class Reach:
         return tuple(dict.fromkeys((*self.updated, *(name for names in more for name in names))))
 
 
-def reach_of(catalogue: Catalogue, table: Table) -> Reach:
+def affected_by(catalogue: Catalogue, table: Table) -> Affected:
     """What writing to a row of `table` reaches."""
     tree = _Tree(catalogue)
     updated = tree.reached(table.name, "update", frozenset())
@@ -40,7 +40,7 @@ def reach_of(catalogue: Catalogue, table: Table) -> Reach:
     for key in {key.target_columns: key for _, key in tree.referring(table.name) if key.on_update}.values():
         names = tree.reached(table.name, "update", frozenset(key.target_columns))
         by_columns.append((frozenset(key.target_columns), tuple(name for name in names if name not in updated)))
-    return Reach(
+    return Affected(
         tree.reached(table.name, "create", None), updated, tree.reached(table.name, "delete", None), tuple(by_columns)
     )
 

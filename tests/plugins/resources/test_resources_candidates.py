@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from plugins.resources.advice.candidates import Candidate, Served, candidates_for, served
 from plugins.resources.advice.facts import Index, IndexColumn
-from plugins.resources.advice.wanted import Served, Wanted, served, wanted_by
 from plugins.resources.schema.resource import Resource
 from plugins.resources.shapes import Conditions, Shape
 
@@ -61,23 +61,23 @@ def index(*columns: str, **facts: Any) -> Index:
     ids=str,
 )
 def test_list_wants_an_index(items: Resource, wanted_for: Shape, columns: str) -> None:
-    (wanted,) = wanted_by(wanted_for, items.table, has_key=True)
-    assert wanted.line == f'CREATE INDEX CONCURRENTLY ON "public"."items" {columns};'
+    (candidate,) = candidates_for(wanted_for, items.table, has_key=True)
+    assert candidate.line == f'CREATE INDEX CONCURRENTLY ON "public"."items" {columns};'
 
 
 def test_list_whose_ranges_most_rows_pass_wants_its_order(items: Resource) -> None:
-    (wanted,) = wanted_by(shape("price[gt]", order="made_at,id"), items.table, has_key=True, is_selective=False)
-    assert wanted.columns == ("made_at", "id")
+    (candidate,) = candidates_for(shape("price[gt]", order="made_at,id"), items.table, has_key=True, is_selective=False)
+    assert candidate.columns == ("made_at", "id")
 
 
 def test_list_without_a_key_wants_the_first_column_of_its_order(items: Resource) -> None:
     """The rest of the order is every other column."""
-    (wanted,) = wanted_by(shape("state", order="made_at,id,name,price"), items.table, has_key=False)
-    assert wanted.columns == ("state", "made_at")
+    (candidate,) = candidates_for(shape("state", order="made_at,id,name,price"), items.table, has_key=False)
+    assert candidate.columns == ("state", "made_at")
 
 
 def test_list_that_nothing_serves_wants_none(items: Resource) -> None:
-    assert wanted_by(shape("price[ne]", order=""), items.table, has_key=True) == ()
+    assert candidates_for(shape("price[ne]", order=""), items.table, has_key=True) == ()
 
 
 EQUAL, RANGE, UNEQUAL = (Conditions((leaf,)) for leaf in (("state", "eq"), ("price", "gt"), ("name", "ne")))
@@ -106,21 +106,21 @@ EQUAL, RANGE, UNEQUAL = (Conditions((leaf,)) for leaf in (("state", "eq"), ("pri
     ids=str,
 )
 def test_alternatives_want_an_index_each(items: Resource, where: Conditions, columns: list[str]) -> None:
-    wanted = wanted_by(Shape("items", where, ("id",)), items.table, has_key=True)
-    assert [each.line for each in wanted] == [
+    candidates = candidates_for(Shape("items", where, ("id",)), items.table, has_key=True)
+    assert [each.line for each in candidates] == [
         f'CREATE INDEX CONCURRENTLY ON "public"."items" {each};' for each in columns
     ]
 
 
 def test_alternatives_that_most_rows_pass_want_the_order(items: Resource) -> None:
     shape = Shape("items", Conditions((), ((EQUAL, RANGE),)), ("made_at", "id"))
-    (wanted,) = wanted_by(shape, items.table, has_key=True, is_selective=False)
-    assert wanted.columns == ("made_at", "id")
+    (candidate,) = candidates_for(shape, items.table, has_key=True, is_selective=False)
+    assert candidate.columns == ("made_at", "id")
 
 
 def test_names_are_quoted_and_partitioned_tables_take_no_concurrently(build: Any) -> None:
     odd = build.table('a "b"', build.column("Id", "int4"), relation="partitioned table")
-    assert Wanted(odd, ("Id", 'x"')).line == 'CREATE INDEX ON "public"."a ""b""" ("Id", "x""");'
+    assert Candidate(odd, ("Id", 'x"')).line == 'CREATE INDEX ON "public"."a ""b""" ("Id", "x""");'
 
 
 @pytest.mark.parametrize(
@@ -165,22 +165,25 @@ def test_names_are_quoted_and_partitioned_tables_take_no_concurrently(build: Any
     ids=str,
 )
 def test_index_serves_a_list(items: Resource, wanted_for: Shape, there: Index, how: Served) -> None:
-    (wanted,) = wanted_by(wanted_for, items.table, has_key=True)
-    assert served(wanted, [there]) is how
-    assert served(wanted, [index("weight"), there]) is how, "the best of them counts"
+    (candidate,) = candidates_for(wanted_for, items.table, has_key=True)
+    assert served(candidate, [there]) is how
+    assert served(candidate, [index("weight"), there]) is how, "the best of them counts"
 
 
 def test_foreign_key_is_served_by_what_begins_with_it_whatever_the_order(items: Resource) -> None:
-    wanted = Wanted(items.table, ("page",))
-    assert served(wanted, [index("page", "made_at")]) is FULLY
-    assert served(wanted, [index("page", method="hash")]) is FULLY
-    assert served(wanted, [index("made_at", "page")]) is NOT
-    assert served(wanted, []) is NOT
+    candidate = Candidate(items.table, ("page",))
+    assert served(candidate, [index("page", "made_at")]) is FULLY
+    assert served(candidate, [index("page", method="hash")]) is FULLY
+    assert served(candidate, [index("made_at", "page")]) is NOT
+    assert served(candidate, []) is NOT
 
 
 def test_index_begins_another_that_makes_it_needless(items: Resource) -> None:
-    short, (long,) = Wanted(items.table, ("page",)), wanted_by(shape("page", "state"), items.table, has_key=True)
+    short, (long,) = (
+        Candidate(items.table, ("page",)),
+        candidates_for(shape("page", "state"), items.table, has_key=True),
+    )
     assert short.begins(long)
     assert not long.begins(short)
     assert not short.begins(short)
-    assert not Wanted(items.table, ("id",)).begins(long)
+    assert not Candidate(items.table, ("id",)).begins(long)

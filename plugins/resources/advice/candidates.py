@@ -56,7 +56,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class Candidate:
     """An index."""
 
     table: Table
@@ -80,7 +80,7 @@ class Wanted:
             terms.append(f"{quoted(part.column)}{opclass}{' DESC' * (part.is_descending and not is_backwards)}")
         return f"CREATE INDEX{concurrently} ON {relation(self.table)}{using} ({', '.join(terms)});"
 
-    def begins(self, other: Wanted) -> bool:
+    def begins(self, other: Candidate) -> bool:
         """Whether an index of the other's makes this one needless."""
         return (
             self.table.name == other.table.name
@@ -91,25 +91,25 @@ class Wanted:
         )
 
 
-def wanted_by(shape: Shape, table: Table, *, has_key: bool, is_selective: bool = True) -> tuple[Wanted, ...]:
+def candidates_for(shape: Shape, table: Table, *, has_key: bool, is_selective: bool = True) -> tuple[Candidate, ...]:
     """The indexes that would serve the list best: none where none would, several for alternatives. `has_key` is false
     where the order of the list ends with every column that there is, for want of a key; `is_selective` too where most
     rows pass its ranges or alternatives: then its order is worth more."""
     where = shape.where
-    if where.either and is_selective and _wanted(where, (), table) is None:
+    if where.either and is_selective and _candidate(where, (), table) is None:
         for alternatives in where.either:
-            if found := _wanted_by_each(alternatives, table):
+            if found := _candidates_of_each(alternatives, table):
                 return found
-    best = _wanted(where, shape.order, table, has_key=has_key, is_selective=is_selective)
+    best = _candidate(where, shape.order, table, has_key=has_key, is_selective=is_selective)
     return (best,) if best is not None else ()
 
 
-def _wanted_by_each(alternatives: Iterable[Conditions], table: Table) -> tuple[Wanted, ...]:
+def _candidates_of_each(alternatives: Iterable[Conditions], table: Table) -> tuple[Candidate, ...]:
     """An index for each of them; none where one of them wants none, since all rows are then read for it anyway."""
-    found: list[Wanted] = []
+    found: list[Candidate] = []
     for each in alternatives:
-        best = _wanted(each, (), table)
-        inner = [_wanted_by_each(others, table) for others in each.either] if best is None else [(best,)]
+        best = _candidate(each, (), table)
+        inner = [_candidates_of_each(others, table) for others in each.either] if best is None else [(best,)]
         narrowed = next((several for several in inner if several), ())
         if not narrowed:
             return ()
@@ -117,9 +117,9 @@ def _wanted_by_each(alternatives: Iterable[Conditions], table: Table) -> tuple[W
     return tuple(found)
 
 
-def _wanted(
+def _candidate(
     where: Conditions, names: Sequence[str], table: Table, *, has_key: bool = True, is_selective: bool = True
-) -> Wanted | None:
+) -> Candidate | None:
     """The index for what must all hold, in this order."""
     operators: dict[str, set[str]] = {}
     for column, operator in where.filters:
@@ -137,46 +137,46 @@ def _wanted(
     ]
     begins_with_range = bool(ordered) and ordered[0].column in ranges
     if ranges and is_selective and not begins_with_range:
-        return Wanted(table, equal, (Part(ranges[0]),))
+        return Candidate(table, equal, (Part(ranges[0]),))
     if prefixes and is_selective and not begins_with_range:
-        return Wanted(table, equal, (prefixes[0],))
+        return Candidate(table, equal, (prefixes[0],))
     if not equal and not ranges and is_selective:
         for column, used in others.items():
             if used & ELEMENTS:
-                return Wanted(table, (), (Part(column, opclass="array_ops"),), "gin")
+                return Candidate(table, (), (Part(column, opclass="array_ops"),), "gin")
             if used & PARTS and table.columns[column].type.name in PATTERN_OPS:
-                return Wanted(table, (), (Part(column, opclass="gin_trgm_ops"),), "gin")
+                return Candidate(table, (), (Part(column, opclass="gin_trgm_ops"),), "gin")
     if not equal and not ordered:
         return None
-    return Wanted(table, equal, ordered[: MOST_COLUMNS - len(equal)])
+    return Candidate(table, equal, ordered[: MOST_COLUMNS - len(equal)])
 
 
-def served(wanted: Wanted, indexes: Iterable[Index]) -> Served:
+def served(candidate: Candidate, indexes: Iterable[Index]) -> Served:
     """How far the best of them serves it."""
-    return max([_served_by(index, wanted) for index in indexes if index.is_valid], default=Served.NOT)
+    return max([_served_by(index, candidate) for index in indexes if index.is_valid], default=Served.NOT)
 
 
-def _served_by(index: Index, wanted: Wanted) -> Served:
+def _served_by(index: Index, candidate: Candidate) -> Served:
     names = [column.name for column in index.columns]
-    has_rows = index.rows == "all" or (index.rows == "not null" and names[0] in wanted.equal)
+    has_rows = index.rows == "all" or (index.rows == "not null" and names[0] in candidate.equal)
     if not has_rows:
         return Served.NOT
-    if wanted.method == "gin":
-        fits = index.method == "gin" and any(wanted.then[0].fits(column) for column in index.columns)
+    if candidate.method == "gin":
+        fits = index.method == "gin" and any(candidate.then[0].fits(column) for column in index.columns)
         return Served.FULLY if fits else Served.NOT
     if index.method == "hash":
-        fits = (*names,) == wanted.equal and not wanted.then
+        fits = (*names,) == candidate.equal and not candidate.then
         return Served.FULLY if fits else Served.NOT
     if index.method != "btree":
         return Served.NOT
-    if index.is_unique and index.rows == "all" and set(names) <= set(wanted.equal):
+    if index.is_unique and index.rows == "all" and set(names) <= set(candidate.equal):
         return Served.FULLY  # one row at most
-    found = _leading(index.columns, wanted.equal)
-    if found < len(wanted.equal):
+    found = _leading(index.columns, candidate.equal)
+    if found < len(candidate.equal):
         return Served.PARTLY if found else Served.NOT
-    matched = _in_order(index.columns[found:], wanted.then)
-    known = {*wanted.equal, *[part.column for part in wanted.then[:matched]]}
-    if matched == len(wanted.then) or any(known.issuperset(key) for key in wanted.table.keys):
+    matched = _in_order(index.columns[found:], candidate.then)
+    known = {*candidate.equal, *[part.column for part in candidate.then[:matched]]}
+    if matched == len(candidate.then) or any(known.issuperset(key) for key in candidate.table.keys):
         return Served.FULLY
     return Served.PARTLY if known else Served.NOT
 
