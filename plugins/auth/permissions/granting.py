@@ -119,7 +119,7 @@ class Permissions:
             return self._nobody()
         if not able:
             return Forbidden(f"{resource}: no role may {action}.")
-        if set(able) & (ANONYMOUS_ROLES if is_anonymous else principal.roles):
+        if set(able) & {EVERY_ROLE, *(ANONYMOUS_ROLES if is_anonymous else principal.roles)}:
             return Forbidden(f"{resource}: your roles have no column in common that they may {action}.")
         needed = f"the role {able[0]}" if len(able) == 1 else f"one of the roles {', '.join(able)}"
         return Forbidden(f"{resource}: {action} needs {needed}.")

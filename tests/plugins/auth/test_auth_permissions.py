@@ -94,6 +94,20 @@ async def test_star_names_every_table_and_a_name_stands_in_its_place(serve: Any)
     assert granted.grant(principal(), "anything", "read") is None
 
 
+async def test_everyone_has_the_role_star(serve: Any) -> None:
+    granted = await access(
+        serve,
+        {
+            "*": {"users": {"actions": ["list"], "readable": ["id"]}},
+            "admin": {"users": {"actions": ["list", "read"]}},
+        },
+    )
+    public = Grant(readable=frozenset({"id"}), writable=frozenset())
+    assert granted.grant(ANONYMOUS, "users", "list") == granted.grant(principal("user"), "users", "list") == public
+    assert granted.grant(principal("admin"), "users", "list") == Grant(writable=frozenset())
+    assert granted.grant(principal("*"), "users", "read") is None
+
+
 async def test_anonymous_is_a_role_and_nobody_else_has_it_unasked(serve: Any) -> None:
     granted = await access(serve, {"anonymous": {"users": {"actions": ["list"]}}})
     assert granted.grant(ANONYMOUS, "users", "list") is not None
