@@ -37,18 +37,25 @@ from service.hooks import hookimpl, hookspec
 from service.keys import ALLOWED, CLIENT, PRINCIPAL, REQUEST_ID, VERSION, Client
 from service.parts import Alarm, Check, Finish, MountedRoute, Probe, Release, Route, Step, Wrap
 from service.ports import (
+    ACCESS,
     ANONYMOUS,
     AUTHENTICATOR,
     CHANGES,
     DATABASE,
+    EVERY_ROW,
     HIDDEN,
+    NO_ROW,
     OPERATORS,
     REDIS,
     SERVING,
     About,
+    Access,
+    Action,
     Authenticator,
     Changes,
     Database,
+    Grant,
+    Grantable,
     Hidden,
     Operators,
     PortKey,
@@ -59,6 +66,7 @@ from service.ports import (
     Script,
     Serving,
     Transaction,
+    Where,
 )
 from service.run import Clock, Run
 from service.secrets import CREDENTIAL_HEADERS, MASK, comparable_name, looks_secret
@@ -66,6 +74,7 @@ from service.settings import Duration, PluginSettings, Rate, Secret, Size, Uniqu
 from service.slots import Door, Slot
 
 __all__ = [
+    "ACCESS",
     "ALLOWED",
     "ANONYMOUS",
     "AUTHENTICATOR",
@@ -74,8 +83,10 @@ __all__ = [
     "CLIENT_CLOSED_REQUEST",
     "CREDENTIAL_HEADERS",
     "DATABASE",
+    "EVERY_ROW",
     "HIDDEN",
     "MASK",
+    "NO_ROW",
     "OPERATORS",
     "PRINCIPAL",
     "REDIS",
@@ -83,6 +94,8 @@ __all__ = [
     "SERVING",
     "VERSION",
     "About",
+    "Access",
+    "Action",
     "Alarm",
     "Answer",
     "Authenticator",
@@ -100,6 +113,8 @@ __all__ = [
     "Exchange",
     "Finish",
     "Forbidden",
+    "Grant",
+    "Grantable",
     "Heard",
     "Hidden",
     "InternalError",
@@ -144,6 +159,7 @@ __all__ = [
     "Unavailable",
     "Unique",
     "UnsupportedMediaType",
+    "Where",
     "Wrap",
     "ask_service",
     "comparable_name",

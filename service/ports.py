@@ -11,9 +11,21 @@ import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeAlias, TypeVar, cast
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Final,
+    Generic,
+    Literal,
+    ParamSpec,
+    Protocol,
+    TypeAlias,
+    TypeVar,
+    cast,
+)
 
-from service.errors import PluginError
+from service.errors import PluginError, ServiceError
 from service.events import Change
 
 if TYPE_CHECKING:
@@ -381,3 +393,92 @@ class Hidden:
 AUTHENTICATOR: PortKey[Authenticator] = PortKey("authenticator", many=True)
 OPERATORS: PortKey[Operators] = PortKey("operators")
 HIDDEN: PortKey[Hidden] = PortKey("hidden", many=True)
+
+
+# --- what they may do
+
+Action = Literal["read", "list", "create", "update", "delete"]
+"""What is done to a resource: `read` is one row by its key, `list` is rows of it, and how many there are."""
+
+Where: TypeAlias = "tuple[tuple[tuple[str, str], ...], ...]"
+"""Alternatives, of which one must hold: each a tuple of (column, text) that must all be equal, by the column's type."""
+
+EVERY_ROW: Final[Where] = ((),)
+NO_ROW: Final[Where] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What one principal may do to the rows of one resource, by one action. Columns go by their database names."""
+
+    where: Where = EVERY_ROW
+    """Which rows: as they are before a write, and as they are after it. A text that is no value of its column's type
+    matches no row."""
+    readable: frozenset[str] | None = None
+    """The columns that exist for the principal; None is all."""
+    writable: frozenset[str] | None = None
+    """Those of them that it may give a value; None is all."""
+    fingerprint: str = field(init=False)
+    """The same for equal grants, in every process, and different for others: what an answer depends on."""
+
+    def __post_init__(self) -> None:
+        alternatives = {tuple(sorted(set(alternative))) for alternative in self.where}
+        object.__setattr__(self, "where", tuple(sorted(alternatives)))
+        object.__setattr__(self, "fingerprint", _fingerprint(self))
+
+
+def _fingerprint(grant: Grant) -> str:
+    """Every count and every text with its length before it: no value can pass for another one's end."""
+    digest = hashlib.blake2b(digest_size=16)
+
+    def count(number: int) -> None:
+        digest.update(number.to_bytes(8, "big", signed=True))
+
+    def text(value: str) -> None:
+        data = value.encode("utf-8", "surrogatepass")
+        count(len(data))
+        digest.update(data)
+
+    count(len(grant.where))
+    for alternative in grant.where:
+        count(len(alternative))
+        for column, value in alternative:
+            text(column)
+            text(value)
+    for columns in (grant.readable, grant.writable):
+        count(-1 if columns is None else len(columns))
+        for column in sorted(columns or ()):
+            text(column)
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Grantable:
+    """A resource, as far as it can be granted: what rules that name it may say."""
+
+    name: str
+    """As in `Route.reads`."""
+    columns: Mapping[str, Callable[[str], bool]]
+    """All that rows can be told apart by, hidden ones too; each says whether a text is a value of it."""
+    shown: frozenset[str]
+    """Those that clients see where nothing forbids it."""
+    key: frozenset[str]
+    """Those that name a single row in a URL; empty where nothing does."""
+    required: frozenset[str] = frozenset()
+    """Those without which no row can be made."""
+
+
+class Access(Protocol):
+    """Decides who may do what. Where nobody provides it, everyone may do everything."""
+
+    def expect(self, resource: Grantable) -> None:
+        """Say, in a lifespan, that this is there to be granted: rules that name it wrongly then stop the start."""
+
+    def grant(self, principal: Principal, resource: str, action: Action) -> Grant | None:
+        """What it may do; None is nothing. Quick, and never waits."""
+
+    def refusal(self, principal: Principal, resource: str, action: Action) -> ServiceError:
+        """What to raise where there is no grant: Forbidden, or Unauthenticated where saying who asks might help."""
+
+
+ACCESS: PortKey[Access] = PortKey("access")

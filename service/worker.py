@@ -253,6 +253,7 @@ def examples(routes: Iterable[MountedRoute]) -> list[str]:
     api = [route for route in plain if route.door is Door.API]
     lists = [route.path for route in api if route.name.endswith(LISTED)]
     others = [route.path for route in api if route.path not in lists]
+    others.sort(key=lambda path: not lists or not lists[0].startswith(f"{path}/"))  # first what the list is below
     items = [f"{path}/1" for path in lists[:1] for route in readable if ITEM.fullmatch(route.path.removeprefix(path))]
     return [*probes[:1], *others[: 1 if lists else 3], *[f"{path}?limit=3" for path in lists[:1]], *items[:1]]
 

@@ -1,9 +1,10 @@
 """Say who is asking: JSON Web Tokens, API keys, and the schemes of other plugins; give tokens to who logs in.
 
-Table    [plugins.auth], [plugins.auth.login]
-Slot     IDENTIFY: an API key, a token, or what another scheme recognises; AUTHORIZE: operators' routes need a role
+Table    [plugins.auth], [plugins.auth.login], [plugins.auth.roles]
+Slot     IDENTIFY: an API key, a token, or what another scheme recognises; AUTHORIZE: operators' routes need a role, and
+         so do routes for which the settings name roles or scopes
 Routes   auth.token, auth.refresh, auth.logout, where there is login
-Provides OPERATORS, and HIDDEN with login; takes every AUTHENTICATOR, and DATABASE and REDIS where they are there
+Provides OPERATORS, ACCESS, and HIDDEN with login; takes every AUTHENTICATOR, and DATABASE and REDIS if they are there
 Raises   Unauthenticated 401 NO_TOKEN, InvalidToken 401 INVALID_TOKEN, TokenExpired 401 TOKEN_EXPIRED, Forbidden 403,
          Unavailable 503 while an issuer's keys have never been fetched, the database with the API keys is away, or
          what is revoked cannot be found out
@@ -14,6 +15,7 @@ Source   RFC 6750 (Bearer), RFC 7515 to 7519 and RFC 8725 (JWT), OWASP ASVS 5.0 
 - `api_keys/`    keys of machines, and their scheme
 - `schemes.py`   which scheme recognises a request
 - `steps.py`     the Checks
+- `permissions/` what roles may do to tables, and who may ask a route
 - `login/`       name and password become tokens
 - `revocation/`  tokens that are not to be accepted any more
 - `store/`       what is kept in PostgreSQL
@@ -31,6 +33,9 @@ from plugins.auth.api_keys import open_keys
 from plugins.auth.login.handlers import Login
 from plugins.auth.login.opening import check, cost_of, hidden_by, open_login
 from plugins.auth.material import Material
+from plugins.auth.permissions.checking import Checking
+from plugins.auth.permissions.granting import Permissions
+from plugins.auth.permissions.requiring import Requiring
 from plugins.auth.revocation.opening import Revocation
 from plugins.auth.schemes import Bearer
 from plugins.auth.settings import Need, RouteSettings, Settings
@@ -41,6 +46,7 @@ from plugins.auth.tokens.keys import Keys
 from plugins.auth.tokens.remembering import Memory
 from plugins.auth.tokens.verifying import Verified
 from service.api import (
+    ACCESS,
     AUTHENTICATOR,
     DATABASE,
     HIDDEN,
@@ -69,7 +75,7 @@ __all__ = ["Plugin", "RouteSettings", "Settings"]
 
 class Plugin:
     uses = (AUTHENTICATOR, DATABASE, REDIS)
-    provides: tuple[PortKey[Any], ...] = (OPERATORS,)
+    provides: tuple[PortKey[Any], ...] = (OPERATORS, ACCESS)
 
     def __init__(self, settings: Settings, run: Run) -> None:
         self.requires = (DATABASE,) if settings.api_keys or settings.login else ()
@@ -78,12 +84,13 @@ class Plugin:
         self._material = Material(settings, run)
         self._jwks: Jwks | None = None
         self._operating = Operating(settings.operator_roles)
+        self._checking = Checking(settings.roles, run)
         self._revocation = Revocation(
             settings.revocation, run, expires_s=settings.expires.seconds, leeway_s=settings.leeway.seconds
         )
         self._login: Login | None = None
         if settings.login is not None:
-            self.provides = (OPERATORS, HIDDEN)
+            self.provides = (OPERATORS, ACCESS, HIDDEN)
             check(settings.login, run)
 
     @hookimpl
@@ -127,6 +134,12 @@ class Plugin:
             self._identifying = Identifying(schemes, self._revocation.api)
             self._identifying_operators = Identifying(schemes, self._revocation.operator)
             ports.provide(OPERATORS, Operators(self._operating.who))
+            roles, nobody, knows_nobody = (
+                self._settings.roles,
+                self._identifying.nobody,
+                self._settings.default == "none",
+            )
+            ports.provide(ACCESS, Permissions(roles, self._checking, nobody=nobody, knows_nobody=knows_nobody))
             if database is not None and self._settings.login is not None:
                 login, maker = self._settings.login, self._material.maker()
                 ports.provide(HIDDEN, hidden_by(login))
@@ -136,16 +149,22 @@ class Plugin:
 
     @hookimpl
     def routes(self) -> Iterable[Route]:
+        self._checking.finish()  # all that can be granted is known now
         return self._login.routes(self._run.name) if self._login is not None else ()
 
     @hookimpl
     def steps(self, route: MountedRoute) -> Iterable[Check]:
-        need = route.settings(RouteSettings).need
+        settings = route.settings(RouteSettings)
+        needs_more = bool(settings.roles or settings.scopes)
+        need = settings.need or ("required" if needs_more else None)
         if route.door is Door.OPERATOR:
             yield from self._guard(route, need)
         elif route.door is Door.API and (need or self._settings.default) != "none":
             is_optional = (need or self._settings.default) == "optional"
             yield Check(Slot.IDENTIFY, self._identifying.optional if is_optional else self._identifying.required)
+        if needs_more and route.door is not Door.PROBE:
+            requiring = Requiring(settings.roles, settings.scopes, nobody=self._identifying.nobody)
+            yield Check(Slot.AUTHORIZE, requiring.allow)
 
     def _guard(self, route: MountedRoute, need: Need | None) -> Iterable[Check]:
         """Operators' routes need a role, whatever the default, unless they have a listener of their own."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 from yarl import URL
 
 from plugins.auth.login.settings import LoginSettings
+from plugins.auth.permissions.settings import RoleRules
 from plugins.auth.revocation.settings import RevocationSettings
 from plugins.auth.tokens.keys import AlgorithmName
 from service.api import Duration, PluginSettings, Secret
@@ -49,6 +51,18 @@ class RouteSettings(PluginSettings):
     need: Need | None = None
     """Who may ask this route: "required" is whoever says who they are, "optional" anyone, "none" anyone, without a
     token being looked at. `default` unless set; for operators' routes see `operator_roles`."""
+
+    roles: tuple[Text, ...] = ()
+    """Of whom one is needed: `auth = { roles = ["admin"] }`. With roles or scopes, `need` is "required" unless set."""
+
+    scopes: tuple[Text, ...] = ()
+    """All of which are needed."""
+
+    @model_validator(mode="after")
+    def _somebody_is_asked_for(self) -> Self:
+        if self.need == "none" and (self.roles or self.scopes):
+            raise ValueError('"none" looks at no token, so that nobody has roles or scopes; write: need = "required"')
+        return self
 
 
 class Settings(PluginSettings):
@@ -98,6 +112,10 @@ class Settings(PluginSettings):
     operator_roles: Annotated[tuple[Text, ...], Field(min_length=1)] = ("admin",)
     """The roles that open operators' routes where these have no listener of their own (`[service] operator`). Where
     they have one, that guards them, and tokens are looked at only for those with `auth = "required"`."""
+
+    roles: Annotated[Mapping[Text, RoleRules], Field(default_factory=dict)]
+    """What principals with a role may do to tables: `[plugins.auth.roles.user.tables.users]`. `anonymous` is the role
+    of whoever has not said who they are, `"*"` that of everyone."""
 
     remember: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
     """How many tokens a worker remembers, so that it checks the signature of each only once; and how many API keys."""

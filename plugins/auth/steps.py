@@ -47,6 +47,10 @@ class Identifying:
         """Lets those through; what is said and wrong is refused all the same."""
         return self._identify(request, is_required=False)
 
+    def nobody(self) -> Unauthenticated:
+        """What whoever has not said who they are is told, where they should have."""
+        return self._refused(Unauthenticated(SAYING_NOTHING + self._way_in), self._challenges)
+
     def _identify(self, request: Request, *, is_required: bool) -> Awaitable[None] | None:
         said = request.headers.getall(AUTHORIZATION, ())
         if len(said) > 1:
@@ -66,7 +70,7 @@ class Identifying:
         if said:
             raise self._refused(InvalidToken(UNKNOWN + self._way_in), self._challenges)
         if is_required:
-            raise self._refused(Unauthenticated(SAYING_NOTHING + self._way_in), self._challenges)
+            raise self.nobody()
         return None
 
     async def _wait(self, request: Request, scheme: Authenticator, found: Awaitable[Principal]) -> None:

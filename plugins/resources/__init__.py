@@ -2,6 +2,7 @@
 
 Table   [plugins.resources], [plugins.resources.table.NAME]
 Needs   DATABASE; the schema is read once, when the plugin is opened; NOTIFY pegboard, 'reload' asks for another look
+Uses    ACCESS: where somebody provides it, it decides who sees and writes what (AUTHORIZE)
 Command `pegboard db advise`; `shapes.py` counts what it asks a running service for
 Routes  INSTANCE.index; NAME.list, NAME.read, NAME.CHILD.list, with a path INSTANCE.NAME.list and so on
         where clients may write: NAME.create, NAME.update, NAME.replace, NAME.delete, NAME.options
@@ -17,36 +18,43 @@ Per request  parse → plan → run → render:
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence, Set
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 from plugins.resources.handlers.committing import Committer
 from plugins.resources.handlers.healing import Healer, Healing
+from plugins.resources.handlers.permitting import Gate, Permits
 from plugins.resources.handlers.receiving import Receiver
 from plugins.resources.handlers.writing import WriteHandler
 from plugins.resources.routes import Means, declare
 from plugins.resources.schema.affected import affected_by
 from plugins.resources.schema.allowing import exposure
 from plugins.resources.schema.catalogue import CATALOGUE, Action, Catalogue, read_catalogue
+from plugins.resources.schema.granted import Granted, grantable
 from plugins.resources.schema.naming import encoded
 from plugins.resources.schema.resource import Resource
 from plugins.resources.schema.selecting import select
 from plugins.resources.settings import Settings
 from plugins.resources.shapes import Shapes
 from service.api import (
+    ACCESS,
     CHANGES,
     DATABASE,
     HIDDEN,
     SERVING,
+    Access,
     Changes,
+    Check,
     Database,
+    MountedRoute,
     PluginError,
     Ports,
     Route,
     Run,
     ServiceError,
+    Slot,
     ask_service,
     hookimpl,
     opened,
@@ -65,7 +73,7 @@ CHANNEL: Final = "pegboard"
 
 class Plugin:
     requires = (DATABASE,)
-    uses = (HIDDEN,)
+    uses = (ACCESS, HIDDEN)
 
     def __init__(self, settings: Settings, run: Run) -> None:
         self._settings = settings
@@ -75,6 +83,7 @@ class Plugin:
         self._question = f"{run.name}.shapes"
         """What a running service answers: which lists clients ask for."""
         self._routes: tuple[Route, ...] = ()
+        self._gates: Mapping[str, Gate] = {}
 
     @hookimpl
     @asynccontextmanager
@@ -88,7 +97,9 @@ class Plugin:
             self._run.say(sentence)
         for table in selection.absent:
             ports.need(SERVING).excuse(f"{self._prefix}{table}")
-        exposed = exposure(selection.resources, self._run.name) if self._run.is_reachable else None
+        permits = self._permits(ports.find(ACCESS), selection.resources)
+        is_open = self._run.is_reachable and permits is None
+        exposed = exposure(selection.resources, self._run.name) if is_open else None
         if exposed is not None:
             self._run.say(exposed)
         healer = Healer(lambda: self._differs(database, selection.resources), self._run)
@@ -100,13 +111,14 @@ class Plugin:
         def asked_for(resource: Resource) -> Healing:
             return Healing(database, healer, name=f"{self._prefix}{resource.name}")
 
-        def writer(resource: Resource) -> WriteHandler:
-            return self._writer(resource, asked_for(resource), receiver, changes, catalogue=catalogue, served=served)
+        def writer(granted: Granted, shown: Granted | None) -> WriteHandler:
+            asked = asked_for(granted.resource)
+            return self._writer(granted, shown, asked, receiver, changes, catalogue=catalogue, served=served)
 
         top = encoded(self._settings.path)
         shapes = Shapes(self._run.clock.monotonic)
         ports.need(SERVING).answer(self._question, shapes.told)
-        means = Means(asked_for, self._run.clock, shapes, writer)
+        means = Means(asked_for, self._run.clock, shapes, writer, permits)
         self._routes = tuple(declare(selection.resources, means, instance=self._run.name, top=top, prefix=self._prefix))
         async with AsyncExitStack() as stack:
             stack.enter_context(thread)
@@ -120,9 +132,20 @@ class Plugin:
                     )
             yield
 
+    def _permits(self, access: Access | None, resources: Sequence[Resource]) -> Permits | None:
+        """What decides who may do what, once it was told what there is; None where everyone may do everything."""
+        if access is None:
+            return None
+        permits = Permits(access, self._prefix, resources)
+        for resource in resources:
+            access.expect(grantable(resource, permits.names[resource.name]))
+        self._gates = permits.gates
+        return permits
+
     def _writer(
         self,
-        resource: Resource,
+        granted: Granted,
+        shown: Granted | None,
         database: Healing,
         receiver: Receiver,
         changes: Changes,
@@ -131,13 +154,14 @@ class Plugin:
         served: Set[str],
     ) -> WriteHandler:
         """What writes to a resource, and knows which of those that are `served` differ then."""
+        resource = granted.resource
         affected = affected_by(catalogue, resource.table)
 
         def reaches(action: Action, columns: Sequence[str]) -> list[str]:
             return [f"{self._prefix}{name}" for name in affected.of(action, columns) if name in served]
 
         committer = Committer(database, changes, self._run, name=f"{self._prefix}{resource.name}")
-        return WriteHandler(resource, database, receiver, committer, reaches=reaches)
+        return WriteHandler(granted, shown, database, receiver, committer, reaches=reaches)
 
     def _hear(self, payload: str) -> None:
         if payload == "reload":
@@ -146,6 +170,12 @@ class Plugin:
     @hookimpl
     def routes(self) -> Iterable[Route]:
         return self._routes
+
+    @hookimpl
+    def steps(self, route: MountedRoute) -> Iterable[Check]:
+        gate = self._gates.get(route.name) if route.plugin == self._run.name else None
+        if gate is not None:
+            yield Check(Slot.AUTHORIZE, gate.check)
 
     @hookimpl
     def commands(self, group: click.Group) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import orjson
 
 from plugins.resources.handlers.healing import Healing
 from plugins.resources.parse.keys import spelled
-from service.api import Change, Changes, Conflict, OutcomeUnknown, Run, ServiceError
+from plugins.resources.plan.writes import OUTSIDE
+from service.api import Change, Changes, Conflict, Forbidden, OutcomeUnknown, Run, ServiceError
 
 ENDED: Final = "The service ended while the change was made: it may have been made. Look before trying again."
 
@@ -19,7 +21,12 @@ ENDED: Final = "The service ended while the change was made: it may have been ma
 UNSEEN: Final = "A trigger of the database may have made the change. Look before trying again."
 UNMOVED: Final = "A trigger of the database has left this row as it was."
 
+NOT_YOURS: Final = "A row like this is none that you may write."
+
 GONE: Final = b"null"
+
+Write = Callable[[], Awaitable[bytes | None]]
+"""Runs a statement and commits it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,19 +54,28 @@ class Committer:
     def __init__(self, database: Healing, changes: Changes, run: Run, *, name: str) -> None:
         self._fetch_json = database.fetch_json
         self._write = database.write
+        self._write_checked = partial(database.write_checked, _check)
         self._announce = changes.announce
         self._spawn = run.spawn
         self._name = name
         self._task = f"write {name}"
 
     async def commit(
-        self, sql: str, arguments: Sequence[object], *, reach: Sequence[str], look: Look | None = None
+        self,
+        sql: str,
+        arguments: Sequence[object],
+        *,
+        reach: Sequence[str],
+        look: Look | None = None,
+        is_restricted: bool = False,
     ) -> Written | None:
         """The row that was written, once that is committed; None if there was none. `reach` are the names of resources
         that differ then too; `look` is for where no row may mean that a trigger kept it: it is announced then, and is a
-        Conflict where the row is as it was. Raises ServiceErrors."""
+        Conflict where the row is as it was. With `is_restricted` the statement may give back `OUTSIDE`, which is rolled
+        back and Forbidden. Raises ServiceErrors."""
         answer: asyncio.Future[Written | None] = asyncio.get_running_loop().create_future()
-        written = self._written(sql, arguments, reach) if look is None else self._looked(sql, arguments, reach, look)
+        write = partial(self._write_checked if is_restricted else self._write, sql, *arguments)
+        written = self._written(write, reach) if look is None else self._looked(write, reach, look)
         self._spawn(self._to_the_end(answer, written), name=self._task)
         return await answer  # where this is cancelled, so is the future, and the task goes on
 
@@ -80,9 +96,9 @@ class Committer:
             if not answer.done():
                 answer.set_result(written)
 
-    async def _written(self, sql: str, arguments: Sequence[object], reach: Sequence[str]) -> Written | None:
+    async def _written(self, write: Write, reach: Sequence[str]) -> Written | None:
         try:
-            body = await self._write(sql, *arguments)
+            body = await write()
         except OutcomeUnknown:
             self._tell((), reach)
             raise
@@ -92,10 +108,10 @@ class Committer:
         self._tell((spelled(written.key),) if written.key else (), reach)
         return written
 
-    async def _looked(self, sql: str, arguments: Sequence[object], reach: Sequence[str], look: Look) -> Written | None:
+    async def _looked(self, write: Write, reach: Sequence[str], look: Look) -> Written | None:
         """As `_written`. Whatever a trigger did in place of the write may be a change, and is announced."""
         before = await self._fetch_json(look.sql, *look.key) if look.sql else None
-        written = await self._written(sql, arguments, reach)
+        written = await self._written(write, reach)
         if written is not None or (look.sql and before is None):
             return written
         if before is None:
@@ -115,6 +131,11 @@ class Committer:
         self._announce(Change(self._name, keys))
         for name in reach:
             self._announce(Change(name))
+
+
+def _check(body: bytes | None) -> None:
+    if body == OUTSIDE:
+        raise Forbidden(NOT_YOURS)
 
 
 def read_written(body: bytes) -> Written:

@@ -26,28 +26,35 @@ class Totals:
         self._database = database
         self._watch = watch
         self._now = clock.monotonic
-        self._estimates: dict[tuple[Chosen, Count], tuple[float, int]] = {}
-        """By what is chosen and how it was asked for: until when it holds, and the estimate. The oldest first."""
+        self._estimates: dict[tuple[Chosen, Count], tuple[float, int | None]] = {}
+        """By what is chosen and how it was asked for: until when it holds, and the estimate. Oldest first."""
 
     def is_known_large(self, chosen: Chosen) -> bool:
         """Whether counting was in vain a moment ago."""
-        return bool(self._estimates) and self._remembered((chosen, "auto")) is not None
+        return bool(self._estimates) and self._is_remembered((chosen, "auto"))
 
-    async def find(self, chosen: Chosen, query: ListQuery) -> tuple[int, bool]:
-        """The total, and whether it is an estimate."""
+    async def find(self, chosen: Chosen, query: ListQuery) -> tuple[int | None, bool]:
+        """The total, and whether it is an estimate; None where nobody knows."""
         count = query.count
         if count == "exact":
             total = await self._count(chosen, query)
-            if total is not None:
+            if total is not None or self._statement.is_restricted:
                 return total, False
-        estimate = self._remembered((chosen, count))
-        if estimate is None:
-            sql = counts.estimate(chosen.rows(self._statement.source))
-            estimate = counts.read_estimate(await self._database.fetch_json(sql, *chosen.arguments))
-            if count == "auto":
+        if not self._is_remembered((chosen, count)):
+            estimate = await self._estimate(chosen, query)
+            if count == "auto" and estimate is not None:
                 estimate = max(estimate, counts.MAX_COUNTED + 1)
             self._remember((chosen, count), estimate)
-        return estimate, True
+        _, estimate = self._estimates[chosen, count]
+        return estimate, estimate is not None
+
+    async def _estimate(self, chosen: Chosen, query: ListQuery) -> int | None:
+        """The planner's; where only some rows are granted they are counted, since it knows of the others too, and what
+        it expects of a filter would tell of their values."""
+        if self._statement.is_restricted:
+            return await self._count(chosen, query)
+        sql = counts.estimate(chosen.rows(self._statement.source))
+        return counts.read_estimate(await self._database.fetch_json(sql, *chosen.arguments))
 
     async def _count(self, chosen: Chosen, query: ListQuery) -> int | None:
         """All rows; None where counting them takes too long."""
@@ -59,11 +66,11 @@ class Totals:
         finally:
             self._watch.note(query, "exact", began_s)
 
-    def _remembered(self, key: tuple[Chosen, Count]) -> int | None:
-        until_s, estimate = self._estimates.get(key, (0.0, 0))
-        return estimate if self._now() < until_s else None
+    def _is_remembered(self, key: tuple[Chosen, Count]) -> bool:
+        until_s, _ = self._estimates.get(key, (0.0, None))
+        return self._now() < until_s
 
-    def _remember(self, key: tuple[Chosen, Count], estimate: int) -> None:
+    def _remember(self, key: tuple[Chosen, Count], estimate: int | None) -> None:
         self._estimates.pop(key, None)
         while len(self._estimates) >= MAX_REMEMBERED:
             del self._estimates[next(iter(self._estimates))]

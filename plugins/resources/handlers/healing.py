@@ -7,7 +7,7 @@ service reloads. Where it has not, no reload would help: a trigger, view or func
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
 from service.api import Database, InternalError, InvalidRequest, Run, SchemaChanged, ServiceError, Unavailable
@@ -94,6 +94,16 @@ class Healing:
 
     async def write(self, sql: str, *args: object) -> bytes | None:
         return await self._healed(self._database.write(sql, *args))
+
+    async def write_checked(self, check: Callable[[bytes | None], None], sql: str, *args: object) -> bytes | None:
+        """As `write`, in a transaction that `check` may still undo, by raising. It is not tried again."""
+        return await self._healed(self._checked(check, sql, args))
+
+    async def _checked(self, check: Callable[[bytes | None], None], sql: str, args: Sequence[object]) -> bytes | None:
+        async with self._database.transaction() as transaction:
+            body = await transaction.fetch_json(sql, *args)
+            check(body)
+        return body
 
     async def _healed(self, asked: Awaitable[T]) -> T:
         try:

@@ -18,6 +18,7 @@ from plugins.resources.parse.query import ListQuery, parse_item, parse_list
 from plugins.resources.plan.items import ItemStatement
 from plugins.resources.plan.lists import Below, ListStatement
 from plugins.resources.render import Page, Pagination, absence, list_body, read_page, refusal
+from plugins.resources.schema.granted import EVERY_ROW, Rows
 from plugins.resources.schema.resource import Order, Resource
 from plugins.resources.shapes import Shapes
 from service.api import Answer, Clock, InvalidRequest, ServiceError
@@ -37,26 +38,28 @@ class ListHandler:
         *,
         name: str,
         below: Below | None = None,
+        rows: Rows = EVERY_ROW,
     ) -> None:
-        """`name` is that of its route, which no other list has: its cursors are bound to it."""
+        """`name` is that of its route, which no other list has: its cursors are bound to it. Only `rows` are there."""
         self._resource = resource
         self._parent = below.parent if below is not None else None
         self._database = database
-        self._statement = ListStatement(resource, below)
+        self._statement = ListStatement(resource, below, rows)
         self._watch = shapes.watch(self._statement.shape)
         self._totals = Totals(self._statement, database, clock, self._watch)
         self._plain = ListQuery(limit=resource.limit)
         self._scope = (name,)
         self._plain_bound = fingerprint(self._scope, self._statement.order(self._plain), ())
 
-    async def list_rows(self, request: Request) -> Answer:
+    async def list_rows(self, request: Request, bound: Sequence[str] = ()) -> Answer:
+        """`bound` are the values of the rows that the row above is one of, and then of those that are there."""
         faults: list[Fault] = []
         key = parse_key(request.match_info["id"], self._parent, faults) if self._parent is not None else ()
         text = request.rel_url.raw_query_string
         query = parse_list(text, self._resource, faults, (*self._scope, *key)) if text else self._plain
         if faults:
             raise refusal(faults)
-        chosen, order = self._statement.choose(query, key), self._statement.order(query)
+        chosen, order = self._statement.choose(query, (*key, *bound)), self._statement.order(query)
         is_counted = query.count == "auto" and not self._totals.is_known_large(chosen)
         sql, arguments = self._statement.plan(query, chosen, order, is_counted=is_counted)
         began_s = self._watch.now_s()
@@ -124,23 +127,24 @@ def _paginate(query: ListQuery, page: Page, total: int | None, *, is_estimate: b
 class ItemHandler:
     """`GET /{resource}/{id}`: one row."""
 
-    def __init__(self, resource: Resource, database: Healing) -> None:
+    def __init__(self, resource: Resource, database: Healing, rows: Rows = EVERY_ROW) -> None:
         self._resource = resource
         self._database = database
-        self._statement = ItemStatement(resource)
+        self._statement = ItemStatement(resource, rows)
 
-    async def read_row(self, request: Request) -> Answer:
+    async def read_row(self, request: Request, bound: Sequence[str] = ()) -> Answer:
+        """`bound` are the values of the rows that there are."""
         faults: list[Fault] = []
         key = parse_key(request.match_info["id"], self._resource, faults)
         text = request.rel_url.raw_query_string
         fields = parse_item(text, self._resource, faults) if text else None
         if faults:
             raise refusal(faults)
-        sql = self._statement.sql(fields)
+        sql, arguments = self._statement.sql(fields), (*key, *bound)
         try:
-            row = await self._database.fetch_json(sql, *key)
+            row = await self._database.fetch_json(sql, *arguments)
         except InvalidRequest as refused:
-            raise await self._database.fault(refused, sql, *key) from refused.__cause__
+            raise await self._database.fault(refused, sql, *arguments) from refused.__cause__
         if row is None:
             raise absence(self._resource)
         return Answer(200, row)

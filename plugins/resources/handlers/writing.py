@@ -15,11 +15,10 @@ from plugins.resources.parse.body import BodyReader, Row
 from plugins.resources.parse.faults import Fault
 from plugins.resources.parse.keys import parse_key, place_of
 from plugins.resources.parse.query import parse_nothing
-from plugins.resources.plan.items import ItemStatement
-from plugins.resources.plan.writes import WriteStatements
+from plugins.resources.plan.writes import UNSEEN, WriteStatements
 from plugins.resources.render import absence, refusal, rejection
 from plugins.resources.schema.catalogue import Action
-from plugins.resources.schema.resource import Resource
+from plugins.resources.schema.granted import Granted
 from service.api import (
     Answer,
     Conflict,
@@ -32,23 +31,39 @@ from service.api import (
 
 ELSEWHERE: Final = "The database did not keep this row: a trigger may have put it elsewhere. Look before trying again."
 
+Bound = Sequence[str]
+"""The values of rows: of those that may be written, then of those that may be read."""
+
 Reaches = Callable[[Action, Sequence[str]], Sequence[str]]
 """The names of resources that differ as well after an action on these columns."""
 
 
 class WriteHandler:
-    """`POST /{resource}`; `PATCH`, `PUT` and `DELETE /{resource}/{id}`; `OPTIONS` there."""
+    """`POST /{resource}`; `PATCH`, `PUT` and `DELETE /{resource}/{id}`; `OPTIONS` there.
+
+    What is written is what is `granted`, and what is shown of it `shown`, if anything. Handlers take the values of the
+    rows of both, in this order.
+    """
 
     def __init__(
-        self, resource: Resource, database: Healing, receiver: Receiver, committer: Committer, *, reaches: Reaches
+        self,
+        granted: Granted,
+        shown: Granted | None,
+        database: Healing,
+        receiver: Receiver,
+        committer: Committer,
+        *,
+        reaches: Reaches,
     ) -> None:
-        self._resource = resource
+        self._resource = resource = granted.resource
+        self._is_restricted = not granted.rows.are_all
+        self._size = granted.rows.size
+        self._tells_place = shown is not None and shown.resource.has_items
         self._fetch_json = database.fetch_json
         self._received = receiver.row
         self._commit = committer.commit
         self._reaches = reaches
-        self._statements = WriteStatements(resource)
-        self._item = ItemStatement(resource)
+        self._statements = WriteStatements(granted, shown)
         self._created = BodyReader(resource, "create")
         self._updated = BodyReader(resource, "update")
         self._replaced = BodyReader(resource, "replace")
@@ -59,37 +74,39 @@ class WriteHandler:
         """API names by those that a refusal tells: of a table's own columns, also where a view shows them."""
         self._allow = ", ".join(sorted(resource.item_methods))
 
-    async def create(self, request: Request) -> Answer:
+    async def create(self, request: Request, bound: Bound = ()) -> Answer:
         if text := request.rel_url.raw_query_string:
             faults: list[Fault] = []
             parse_nothing(text, faults)
             if faults:
                 raise refusal(faults)
         row = await self._received(request, self._created, ())
-        sql, arguments = self._statements.insert(row)
+        sql, arguments = self._statements.insert(row, bound)
         written = await self._written(sql, arguments, row, self._reached_by_create, Look(""))
         if written is None or written.row == GONE:  # a trigger's doing
             raise Conflict(ELSEWHERE)
-        place = place_of(written.key, self._resource)
+        if written.row == UNSEEN:
+            return Answer(201)
+        place = place_of(written.key, self._resource) if self._tells_place else None
         headers = [("Location", f"{request.rel_url.raw_path}/{place}")] if place is not None else []
         return Answer(201, written.row, headers=headers)
 
-    async def update(self, request: Request) -> Answer:
+    async def update(self, request: Request, bound: Bound = ()) -> Answer:
         key = self._key(request)
         row = await self._received(request, self._updated, key)
         if row.fields:
-            return await self._changed(key, row)
-        body = await self._fetch_json(self._item.sql(None), *key)
+            return await self._changed(key, row, bound)
+        body = await self._fetch_json(self._statements.read, *key, *bound)
         if body is None:
-            raise await self._absent(key)
-        return Answer(200, body)
+            raise await self._absent((*key, *bound[: self._size]))
+        return _shown(body)
 
-    async def replace(self, request: Request) -> Answer:
+    async def replace(self, request: Request, bound: Bound = ()) -> Answer:
         key = self._key(request)
-        return await self._changed(key, await self._received(request, self._replaced, key))
+        return await self._changed(key, await self._received(request, self._replaced, key), bound)
 
-    async def delete(self, request: Request) -> Answer:
-        key = self._key(request)
+    async def delete(self, request: Request, bound: Bound = ()) -> Answer:
+        key = (*self._key(request), *bound)
         try:
             look = self._look("delete", key)
             written = await self._commit(self._statements.delete, key, reach=self._reached_by_delete, look=look)
@@ -112,14 +129,14 @@ class WriteHandler:
             raise refusal(faults)
         return key
 
-    async def _changed(self, key: Sequence[str], row: Row) -> Answer:
-        sql, arguments = self._statements.update(key, row)
+    async def _changed(self, key: Sequence[str], row: Row, bound: Bound) -> Answer:
+        sql, arguments = self._statements.update((*key, *bound), row)
         columns = [field.column.name for field in (*row.fields, *row.absent)]
-        look = self._look("update", key)
+        look = self._look("update", (*key, *bound))
         written = await self._written(sql, arguments, row, self._reaches("update", columns), look)
         if written is None or written.row == GONE:
-            raise await self._absent(key)
-        return Answer(200, written.row)
+            raise await self._absent((*key, *bound[: self._size]))
+        return _shown(written.row)
 
     def _look(self, action: Action, key: Sequence[str]) -> Look | None:
         """What is looked for where no row comes back; nothing where that can only mean that there is none."""
@@ -129,7 +146,7 @@ class WriteHandler:
         self, sql: str, arguments: Sequence[object], row: Row, reach: Sequence[str], look: Look | None
     ) -> Written | None:
         try:
-            return await self._commit(sql, arguments, reach=reach, look=look)
+            return await self._commit(sql, arguments, reach=reach, look=look, is_restricted=self._is_restricted)
         except (InvalidRequest, InvalidBody, InternalError, Conflict) as error:
             raise await self._in_api_names(error, row) from error
 
@@ -145,7 +162,12 @@ class WriteHandler:
         return kind(error.message, details=details, headers=error.headers)
 
     async def _absent(self, key: Sequence[str]) -> ServiceError:
-        """Why no row was written."""
+        """Why no row was written. `key` has the values of rows behind it."""
         if not self._resource.is_key_unique and await self._fetch_json(self._statements.is_of_several, *key) == b"true":
             return Conflict("Several rows have this key, so none of them is written.")
         return absence(self._resource)
+
+
+def _shown(row: bytes) -> Answer:
+    """The row, where it may be read."""
+    return Answer(204) if row == UNSEEN else Answer(200, row)

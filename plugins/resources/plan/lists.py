@@ -23,7 +23,16 @@ from plugins.resources.plan.conditions import condition_of
 from plugins.resources.plan.cursors import branches, reversed_order
 from plugins.resources.plan.marks import mark
 from plugins.resources.plan.showing import select_list
-from plugins.resources.plan.sql import Argument, cast_value, compared, key_conditions, order_by, where_clause
+from plugins.resources.plan.sql import (
+    Argument,
+    cast_value,
+    compared,
+    key_conditions,
+    order_by,
+    rows_conditions,
+    where_clause,
+)
+from plugins.resources.schema.granted import EVERY_ROW, Rows
 from plugins.resources.schema.naming import quoted, relation
 from plugins.resources.schema.resource import Child, Field, Order, Resource
 from plugins.resources.shapes import Counting, Shape, shape_of
@@ -44,13 +53,18 @@ class Chosen(NamedTuple):
 
 
 class ListStatement:
-    """The lists of a resource, or, with a `Below`, of its rows that belong to one row of another."""
+    """The lists of a resource, or, with a `Below`, of its rows that belong to one row of another; of `rows` alone."""
 
-    def __init__(self, resource: Resource, below: Below | None = None) -> None:
+    def __init__(self, resource: Resource, below: Below | None = None, rows: Rows = EVERY_ROW) -> None:
         self._resource = resource
         self.source = f"{relation(resource.table)} t"
-        self._scope = below.conditions if below is not None else ()
+        first = below.size + 1 if below is not None else 1
+        self._scope = (*(below.conditions if below is not None else ()), *rows_conditions(rows, first))
         self._leading = below.child.columns if below is not None else ()
+        if len(rows.alternatives) == 1:
+            self._leading = (*self._leading, *rows.alternatives[0])
+        self.is_restricted = not rows.are_all
+        """Whether there may be more rows than are ever told of: the planner's guesses are made of all."""
         self._guard = f" WHERE {below.parent_exists}" if below is not None else ""
         self._has_cursors = not resource.cursorless
         self._order = resource.total_order(resource.sort)
@@ -61,11 +75,12 @@ class ListStatement:
         self._texts: dict[tuple[object, ...], str] = {}
         """By the shape of what is asked: making one takes as long as parsing a query. Marks are among them."""
 
-    def choose(self, query: ListQuery, key: Sequence[str] = ()) -> Chosen:
-        """The rows that the query chooses; `key` is that of the row above."""
+    def choose(self, query: ListQuery, bound: Sequence[str] = ()) -> Chosen:
+        """The rows that the query chooses; `bound` are the key of the row above and the values of its rows, and then
+        those of the list's own."""
         if not query.conditions:
-            return Chosen(self._scope, tuple(key))
-        arguments: list[Argument] = [*key]
+            return Chosen(self._scope, tuple(bound))
+        arguments: list[Argument] = [*bound]
         conditions = [condition_of(each, arguments) for each in query.conditions]
         return Chosen((*self._scope, *conditions), tuple(arguments))
 
@@ -184,15 +199,20 @@ def raw_columns(fields: Iterable[Field], order: Sequence[Order]) -> str:
 
 
 class Below:
-    """The rows of a child that belong to one row of its parent, whose key is bound from `$1` on."""
+    """The rows of a child that belong to one row of its parent, whose key is bound from `$1` on, and behind it the
+    values of `rows`, which the parent's is one of."""
 
-    def __init__(self, parent: Resource, child: Child) -> None:
+    def __init__(self, parent: Resource, child: Child, rows: Rows = EVERY_ROW) -> None:
         self.parent = parent
         self.child = child
-        row = f"FROM {relation(parent.table)} p{where_clause(key_conditions(parent, 'p'))}"
+        self.size = len(parent.key) + rows.size
+        conditions = [*key_conditions(parent, "p"), *rows_conditions(rows, len(parent.key) + 1, "p")]
+        row = f"FROM {relation(parent.table)} p{where_clause(conditions)}"
         bound = {part.column.name: cast_value(at, part.column.type) for at, part in enumerate(parent.key, 1)}
         self.parent_exists = f"EXISTS (SELECT {row})"
         self.conditions = tuple(
             f"{compared(column)} = {bound.get(target.name) or f'(SELECT p.{quoted(target.name)} {row})'}"
             for column, target in zip(child.columns, child.targets, strict=True)
         )
+        if not rows.are_all:  # said here too, for what only counts
+            self.conditions = (*self.conditions, self.parent_exists)

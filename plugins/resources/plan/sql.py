@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from plugins.resources.schema.catalogue import Column, Type
+from plugins.resources.schema.granted import Rows
 from plugins.resources.schema.naming import quoted
 from plugins.resources.schema.resource import Order, Resource
 
@@ -43,3 +44,22 @@ def key_conditions(resource: Resource, alias: str) -> list[str]:
     """The conditions that select one row; the key's values are bound from `$1` on."""
     columns = [part.column for part in resource.key]
     return [f"{compared(column, alias)} = {cast_value(at, column.type)}" for at, column in enumerate(columns, 1)]
+
+
+def rows_condition(rows: Rows, first: int, alias: str = "t") -> str:
+    """The condition that rows are among these; their values are bound from `first` on. NULL is as good as false."""
+    at = first
+    alternatives = []
+    for columns in rows.alternatives:
+        equal = [
+            f"{compared(column, alias)} = {cast_value(number, column.type)}"
+            for number, column in enumerate(columns, at)
+        ]
+        at += len(columns)
+        alternatives.append(" AND ".join(equal) or "true")
+    return f"({' OR '.join(alternatives) or 'false'})"
+
+
+def rows_conditions(rows: Rows, first: int, alias: str = "t") -> list[str]:
+    """The same, as what is joined by AND: nothing where all rows are."""
+    return [] if rows.are_all else [rows_condition(rows, first, alias)]

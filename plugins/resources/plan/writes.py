@@ -3,6 +3,10 @@
 Each is one statement that gives back one JSON value, `[row, key]`: the row as it is read afterwards, and the text of
 a JSON list with its key. The same set of columns is the same text.
 `look` reads such a row where a trigger of the table may keep it from being written, to see whether it did.
+
+Where only some rows may be written, a statement finds no others, and one that makes or changes a row gives back
+`OUTSIDE` where that is none of them: it has to be rolled back then. Where only some rows, or none, may be read,
+`UNSEEN` stands in the place of the others.
 """
 
 from __future__ import annotations
@@ -12,65 +16,84 @@ from typing import Final
 
 from plugins.resources.parse.body import Row
 from plugins.resources.plan.showing import select_list, shown
-from plugins.resources.plan.sql import cast_value, key_conditions, where_clause
+from plugins.resources.plan.sql import cast_value, key_conditions, rows_condition, rows_conditions, where_clause
 from plugins.resources.schema.catalogue import Column
+from plugins.resources.schema.granted import Granted, Rows
 from plugins.resources.schema.naming import quoted, relation
-from plugins.resources.schema.resource import Field, Resource
+from plugins.resources.schema.resource import Field
 
 MAX_TEXTS: Final = 64
 """Statements that are kept for one resource (chosen: making one takes 5 us)."""
 
 
-class WriteStatements:
-    """The statements that write to one resource. The key of a row is bound from `$1` on."""
+UNSEEN: Final = b"true"
+"""What stands in the place of a row that may not be read."""
 
-    def __init__(self, resource: Resource) -> None:
+OUTSIDE: Final = b"false"
+"""What stands in the place of everything where a row may not be as it was made."""
+
+
+class WriteStatements:
+    """The statements that write to one resource, to rows of `granted`, and give back what `shown` shows of them.
+
+    The key of a row is bound from `$1` on, where there is one; behind it the values of the rows that may be written,
+    and of those that may be read.
+    """
+
+    def __init__(self, granted: Granted, shown: Granted | None) -> None:
+        resource, rows = granted.resource, granted.rows
         key = resource.key if resource.has_items else ()
         keys = f"json_build_array({', '.join(map(key_text, key))})::text"
         if not resource.is_key_unique:  # nor is it known to have no NULLs, and no URL names such a row
             nulls = [f"t.{quoted(part.column.name)} IS NULL" for part in key]
             keys = f"CASE WHEN {' OR '.join(nulls or ['true'])} THEN '[]' ELSE {keys} END"
-        row = f"(SELECT row_to_json(r.*) FROM (SELECT {select_list(resource.fields.values())}) r)"  # noqa: S608 (identifiers quoted, values bound)
         self._relation = relation(resource.table)
+        self._size = rows.size + (shown.rows.size if shown is not None else 0)
+        self._first = len(key) + self._size + 1
+        row = _row(shown, len(key) + rows.size + 1)
         written = f"json_build_array({row}, {keys})"
-        self._returning = f" RETURNING {written}"
-        self._first = len(key) + 1
+        self._returning = _within(rows, written, len(key) + 1)
+        made = f"json_build_array({_row(shown, rows.size + 1)}, {keys})"
+        self._returning_new = _within(rows, made, 1)
         conditions = key_conditions(resource, "t") if key else ["false"]  # never all rows
-        rows = f"(SELECT 1 FROM {self._relation} t{where_clause(conditions)} LIMIT 2) c"  # noqa: S608 (identifiers quoted, values bound)
-        self.is_of_several = f"SELECT to_json(count(*) > 1) FROM {rows}"  # noqa: S608 (identifiers quoted, values bound)
+        conditions += rows_conditions(rows, len(key) + 1)
+        same = f"(SELECT 1 FROM {self._relation} t{where_clause(conditions)} LIMIT 2) c"  # noqa: S608 (identifiers quoted, values bound)
+        self.is_of_several = f"SELECT to_json(count(*) > 1) FROM {same}"  # noqa: S608 (identifiers quoted, values bound)
         """Whether several rows have this key: then none of them is written."""
         if not resource.is_key_unique:
-            conditions.append(f"(SELECT count(*) FROM {rows}) = 1")  # noqa: S608 (identifiers quoted, values bound)
+            conditions.append(f"(SELECT count(*) FROM {same}) = 1")  # noqa: S608 (identifiers quoted, values bound)
         self._where = where_clause(conditions)
         self._modified = resource.writes.modified
         columns = [f"t.{quoted(column.name)}" for column in resource.table.columns.values() if column.is_readable]
         everything = f"hashtextextended(ROW({', '.join(columns)})::text, 0)::text"
         self.look = f"SELECT json_build_array({written}, {everything}) FROM {self._relation} t{self._where}"  # noqa: S608 (identifiers quoted, values bound)
         """The row with a key: `[what a write would give back, "what differs where any column does"]`."""
+        self.read = f"SELECT {row} FROM {self._relation} t{self._where}"  # noqa: S608 (identifiers quoted, values bound)
+        """The row with a key, as it is."""
         self._inserts: dict[tuple[str, ...], str] = {}
         self.delete = f"DELETE FROM {self._relation} t{self._where} RETURNING json_build_array(NULL, {keys})"  # noqa: S608 (identifiers quoted, values bound)
 
-    def insert(self, row: Row) -> tuple[str, Sequence[str | None]]:
-        """A new row."""
+    def insert(self, row: Row, bound: Sequence[str] = ()) -> tuple[str, Sequence[str | None]]:
+        """A new row. `bound` are the values of rows."""
         names = tuple([field.name for field in row.fields])
         sql = self._inserts.get(names)
         if sql is None:
             sql = self._insert(row)
             if len(self._inserts) < MAX_TEXTS:
                 self._inserts[names] = sql
-        return sql, row.values
+        return sql, (*bound, *row.values)
 
     def _insert(self, row: Row) -> str:
         columns = [quoted(field.column.name) for field in row.fields]
-        values = [cast_value(number, field.column.type) for number, field in enumerate(row.fields, 1)]
+        values = [cast_value(number, field.column.type) for number, field in enumerate(row.fields, self._size + 1)]
         if self._modified is not None:
             columns.append(quoted(self._modified.name))
             values.append("now()")
         given = f"({', '.join(columns)}) VALUES ({', '.join(values)})" if columns else "DEFAULT VALUES"
-        return f"INSERT INTO {self._relation} AS t {given}{self._returning}"
+        return f"INSERT INTO {self._relation} AS t {given}{self._returning_new}"
 
-    def update(self, key: Sequence[str], row: Row) -> tuple[str, Sequence[str | None]]:
-        """Other values in the row with this key; there is at least one."""
+    def update(self, bound: Sequence[str], row: Row) -> tuple[str, Sequence[str | None]]:
+        """Other values in a row; there is at least one. `bound` are its key and the values of rows."""
         terms = [
             f"{quoted(field.column.name)} = {cast_value(number, field.column.type)}"
             for number, field in enumerate(row.fields, self._first)
@@ -79,7 +102,24 @@ class WriteStatements:
         if self._modified is not None:
             terms.append(f"{quoted(self._modified.name)} = now()")
         sql = f"UPDATE {self._relation} AS t SET {', '.join(terms)}{self._where}{self._returning}"  # noqa: S608 (identifiers quoted, values bound)
-        return sql, (*key, *row.values)
+        return sql, (*bound, *row.values)
+
+
+def _row(shown: Granted | None, first: int) -> str:
+    """The row as it is read, where it may be; values are bound from `first` on."""
+    if shown is None:
+        return "'true'::json"
+    row = f"(SELECT row_to_json(r.*) FROM (SELECT {select_list(shown.resource.fields.values())}) r)"  # noqa: S608 (identifiers quoted, values bound)
+    if shown.rows.are_all:
+        return row
+    return f"CASE WHEN {rows_condition(shown.rows, first)} THEN {row} ELSE 'true'::json END"
+
+
+def _within(rows: Rows, written: str, first: int) -> str:
+    """RETURNING what was written, if that is one of these rows."""
+    if rows.are_all:
+        return f" RETURNING {written}"
+    return f" RETURNING CASE WHEN {rows_condition(rows, first)} THEN {written} ELSE 'false'::json END"
 
 
 def key_text(field: Field) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +19,7 @@ from plugins.resources import Settings
 from plugins.resources.schema.catalogue import Catalogue, Column, Table, Type
 from plugins.resources.schema.resource import Resource
 from plugins.resources.schema.selecting import select
-from service.api import Change, hookimpl
+from service.api import ACCESS, Change, Forbidden, Grant, Grantable, Ports, hookimpl
 from service.testing.service import MakeService, Service
 
 JSON = "application/json"
@@ -220,3 +221,35 @@ def watcher() -> Any:
                 return [Watcher.seen.append]
 
     return Watcher
+
+
+class Decider:
+    """Grants what a test says, and nothing else: `decider.grants = {("users", "list"): Grant()}`."""
+
+    grants: ClassVar[dict[tuple[str, str], Grant | None]] = {}
+    expected: ClassVar[dict[str, Grantable]] = {}
+
+    class Plugin:
+        provides = (ACCESS,)
+
+        @hookimpl
+        @asynccontextmanager
+        async def lifespan(self, ports: Ports) -> AsyncIterator[None]:
+            ports.provide(ACCESS, self)
+            yield
+
+        def expect(self, resource: Grantable) -> None:
+            Decider.expected[resource.name] = resource
+
+        def grant(self, principal: object, resource: str, action: str) -> Grant | None:
+            return Decider.grants.get((resource, action))
+
+        def refusal(self, principal: object, resource: str, action: str) -> Forbidden:
+            return Forbidden("Not for you.")
+
+
+@pytest.fixture
+def decider() -> type[Decider]:
+    """A plugin to serve with that decides who may do what."""
+    Decider.grants, Decider.expected = {}, {}
+    return Decider

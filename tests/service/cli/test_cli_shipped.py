@@ -61,7 +61,7 @@ strict = false
 timeouts = { drain = "0s" }
 [env.development.plugins]
 database = { embedded = true }
-auth = { default = "optional" }
+auth = { default = "optional", roles = { "*" = { tables = { "*" = { actions = ["read", "list", "create", "update", "delete"] } } } } }
 [env.production.service]
 host = "0.0.0.0"
 """  # noqa: E501
@@ -118,6 +118,7 @@ def test_what_is_commented_out_has_its_default(cli: Any) -> None:
             "plugins.redis",
             "plugins.auth.issuer",
             "plugins.auth.login",
+            "plugins.auth.roles",
             "service.listen",
             "service.tls",
             "service.operator",

@@ -1,0 +1,236 @@
+"""What grants do to columns of every type, triggers, views and hidden columns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from plugins.resources.handlers.permitting import Gate
+from service.api import ANONYMOUS, NO_ROW, PRINCIPAL, Grant, MountedRoute, hookimpl
+
+EVERYTHING = Grant()
+
+TYPES = """
+CREATE TYPE mood AS ENUM ('sad', 'ok');
+CREATE DOMAIN grade AS int CHECK (VALUE > 0);
+CREATE TABLE things (
+    id int PRIMARY KEY, number numeric(6, 2), real float8, flag boolean, day date, at timestamptz, code uuid, mood mood,
+    grade grade, fixed char(5), address inet, moment time, big bigint, tags text[], data jsonb
+);
+INSERT INTO things VALUES (
+    1, 1.50, 0.5, true, '2026-01-31', '2026-01-31T13:30:00Z', '0f8fad5b-d9cb-469f-a165-70867728950e', 'ok', 3, 'ab',
+    '10.0.0.1', '13:30', 9007199254740993, '{a}', '{}'
+), (2, 2, 2, false, '2025-01-01', '2025-01-01T00:00:00Z', '1f8fad5b-d9cb-469f-a165-70867728950e', 'sad', 4, 'cd',
+    '10.0.0.2', '14:30', 1, '{b}', '{"a": 1}');
+"""
+
+
+def rows(**columns: str) -> Grant:
+    return Grant((tuple(columns.items()),))
+
+
+@pytest.mark.parametrize(
+    ("column", "fits", "unfit"),
+    [
+        ("number", ["1.5", "1.50", "15e-1"], ["", "x", "1,5", "0x1", "1.5 "]),
+        ("real", ["0.5", "5e-1"], ["1e999", "half"]),
+        ("flag", ["true"], ["t", "1", "TRUE", "yes"]),
+        ("day", ["2026-01-31"], ["2026-02-30", "now", "today", "31.01.2026"]),
+        ("at", ["2026-01-31T13:30:00Z", "2026-01-31T14:30:00+01:00"], ["now", "yesterday", ""]),
+        ("code", ["0f8fad5b-d9cb-469f-a165-70867728950e", "0F8FAD5BD9CB469FA16570867728950E"], ["0f8fad5b", "{}"]),
+        ("mood", ["ok"], ["OK", "happy", ""]),
+        ("grade", ["3"], ["3.0", "three", "99999999999"]),
+        ("fixed", ["ab", "ab   "], ["abc"]),
+        ("address", ["10.0.0.1"], ["10.0.0", "localhost"]),
+        ("moment", ["13:30", "13:30:00"], ["25:00"]),
+        ("big", ["9007199254740993"], ["9007199254740993.0", "9223372036854775808"]),
+        ("tags", [], ["{a}", "a"]),
+        ("data", [], ["{}", '{"a": 1}']),
+        ("absent", [], ["1"]),
+    ],
+)
+async def test_rows_are_those_whose_column_has_the_value_by_its_type(
+    serve, decider, column: str, fits: list[str], unfit: list[str]
+) -> None:
+    api = await serve(TYPES, decider, tables=["things"])
+    for text in [*fits, *unfit, "\0", "\ud800", "1; DROP TABLE things", "' OR true --"]:
+        granted = rows(**{column: text})
+        decider.grants = {("things", each): granted for each in ("list", "read", "update", "delete")}
+        status, body = await api.get("things?fields=id")
+        assert (status, body["data"]) == (200, [{"id": 1}] if text in fits else []), text
+        assert (await api.get("things/1"))[0] == (200 if text in fits else 404)
+        assert (await api.get("things/2"))[0] == 404
+        assert (await api.send("PATCH", "things/1", {}))[0] == (200 if text in fits else 404)
+        assert (await api.send("PATCH", "things/2", {"big": 5}))[0] == 404
+        assert (await api.send("DELETE", "things/2"))[0] == 404
+
+
+async def test_gates_are_told_what_there_is_to_be_granted(serve, decider) -> None:
+    await serve(TYPES, decider, tables=["things"], table={"things": {"hidden": ["mood"]}})
+    told = decider.expected["things"]
+    assert "mood" in told.columns
+    assert "mood" not in told.shown
+    assert {"tags", "data"}.isdisjoint(told.columns)
+    assert {"tags", "data"} <= told.shown
+    assert (told.key, told.required) == ({"id"}, {"id"})
+    assert [told.columns["grade"](text) for text in ("3", "x", "\0")] == [True, False, False]
+
+
+async def test_rows_may_be_told_apart_by_a_column_that_no_client_sees(serve, decider) -> None:
+    api = await serve(TYPES, decider, tables=["things"], table={"things": {"hidden": ["mood"]}})
+    decider.grants = {("things", "list"): rows(mood="ok"), ("things", "create"): rows(mood="ok")}
+    status, body = await api.get("things")
+    assert (status, len(body["data"])) == (200, 1)
+    assert "mood" not in body["data"][0]
+    assert (await api.send("POST", "things", {"id": 3}))[0] == 403
+
+
+async def test_key_that_cannot_be_read_orders_nothing_and_names_no_row(serve, decider) -> None:
+    api = await serve(TYPES, decider, tables=["things"], table={"things": {"sort": ["-id"]}})
+    granted = Grant(readable=frozenset({"day", "flag"}))
+    decider.grants = {("things", each): granted for each in ("list", "read", "update", "delete", "create")}
+    status, body = await api.get("things?limit=1")
+    assert (status, body["data"]) == (200, [{"flag": False, "day": "2025-01-01"}])
+    assert (body["pagination"]["nextCursor"], body["pagination"]["hasNext"]) == (None, True)
+    for method in ("GET", "PATCH", "DELETE"):
+        status, _ = await api.send(method, "things/1", {} if method == "PATCH" else None)
+        assert status == 404
+    assert await api.refused("POST", "things", {"id": 3}) == [("id", "is no field.")]
+
+
+async def test_resource_of_which_no_column_is_granted_is_refused(serve, decider) -> None:
+    api = await serve(TYPES, decider, tables=["things"])
+    decider.grants = {("things", "list"): Grant(readable=frozenset({"elsewhere"}))}
+    status, body = await api.get("things")
+    assert (status, body["error"]["message"]) == (403, "things: you may list none of its columns.")
+    assert await api.rows("") == []
+
+
+async def test_no_row_is_none_also_where_a_row_is_made(serve, decider) -> None:
+    api = await serve(TYPES, decider, tables=["things"])
+    decider.grants = {("things", each): Grant(NO_ROW) for each in ("list", "read", "create")}
+    assert await api.rows("things?count=exact") == []
+    assert (await api.send("POST", "things", {"id": 3}))[0] == 403
+
+
+async def test_alternatives_are_rows_of_any(serve, decider) -> None:
+    api = await serve(TYPES, decider, tables=["things"])
+    for where, found in [
+        ((("mood", "ok"),), [1]),
+        ((("mood", "ok"), ("flag", "false")), []),
+    ]:
+        decider.grants = {("things", "list"): Grant((where,))}
+        assert [row["id"] for row in await api.rows("things")] == found
+    decider.grants = {("things", "list"): Grant(((("mood", "ok"),), (("flag", "false"), ("big", "1")), (("id", "x"),)))}
+    assert [row["id"] for row in await api.rows("things?sort=id")] == [1, 2]
+    assert [row["id"] for row in await api.rows("things?id=2&flag=false")] == [2]
+
+
+# --- triggers and views
+
+MEDDLING = """
+CREATE TABLE kept (id int PRIMARY KEY, owner int, text text);
+CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+CREATE TRIGGER keep BEFORE UPDATE OR DELETE ON kept FOR EACH ROW EXECUTE FUNCTION keep();
+INSERT INTO kept VALUES (1, 1, 'mine'), (2, 2, 'theirs');
+CREATE TABLE moved (id int PRIMARY KEY, owner int, text text);
+CREATE FUNCTION move() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.owner := 2; RETURN NEW; END';
+CREATE TRIGGER move BEFORE INSERT OR UPDATE ON moved FOR EACH ROW EXECUTE FUNCTION move();
+INSERT INTO kept VALUES (3, 1, 'x');
+CREATE TABLE several_rows (id int, owner int, text text);
+CREATE VIEW several AS SELECT * FROM several_rows;
+INSERT INTO several_rows VALUES (1, 1, 'mine'), (1, 2, 'theirs'), (2, 2, 'a'), (2, 2, 'b'), (3, 1, 'a'), (3, 1, 'b');
+"""
+
+
+def grant_all(decider: Any, table: str, grant: Grant) -> None:
+    decider.grants = {(table, each): grant for each in ("list", "read", "create", "update", "delete")}
+
+
+async def test_row_that_a_trigger_keeps_is_told_of_only_where_it_is_granted(serve, decider) -> None:
+    api = await serve(MEDDLING, decider, tables=["kept"])
+    grant_all(decider, "kept", rows(owner="1"))
+    assert (await api.send("PATCH", "kept/1", {"text": "x"}))[0] == 409
+    assert (await api.send("DELETE", "kept/1"))[0] == 409
+    for key in ("2", "9"):
+        assert (await api.send("PATCH", f"kept/{key}", {"text": "x"}))[0] == 404
+        assert (await api.send("DELETE", f"kept/{key}"))[0] == 404
+
+
+async def test_row_that_a_trigger_moves_away_is_not_made(serve, decider) -> None:
+    api = await serve(MEDDLING, decider, tables=["moved"])
+    grant_all(decider, "moved", rows(owner="1"))
+    assert (await api.send("POST", "moved", {"id": 1, "owner": 1}))[0] == 403
+    grant_all(decider, "moved", rows(owner="2"))
+    assert await api.send("POST", "moved", {"id": 1, "owner": 1}) == (201, {"id": 1, "owner": 2, "text": None})
+    assert await api.rows("moved") == [{"id": 1, "owner": 2, "text": None}]
+
+
+async def test_rows_of_one_key_that_are_not_granted_are_none(serve, decider) -> None:
+    api = await serve(MEDDLING, decider, tables=["several"], table={"several": {"key": "id"}})
+    grant_all(decider, "several", rows(owner="1"))
+    assert await api.send("PATCH", "several/1", {"text": "x"}) == (200, {"id": 1, "owner": 1, "text": "x"})
+    assert (await api.send("PATCH", "several/2", {"text": "x"}))[0] == 404
+    assert (await api.send("DELETE", "several/2"))[0] == 404
+    assert (await api.send("PATCH", "several/3", {"text": "x"}))[0] == 409
+
+
+async def test_change_that_is_refused_is_not_announced(serve, decider, watcher) -> None:
+    seen = watcher.seen
+    api = await serve(MEDDLING, decider, watcher, tables=["kept"])
+    grant_all(decider, "kept", rows(owner="1"))
+    assert (await api.send("POST", "kept", {"id": 7, "owner": 2}))[0] == 403
+    assert seen == []
+    assert (await api.send("POST", "kept", {"id": 7, "owner": 1}))[0] == 201
+    assert [(change.resource, change.keys) for change in seen] == [("kept", ("7",))]
+
+
+async def test_change_is_announced_with_its_key_also_where_nobody_is_shown_it(serve, decider, watcher) -> None:
+    seen = watcher.seen
+    api = await serve(MEDDLING, decider, watcher, tables=["kept"])
+    decider.grants = {("kept", "create"): EVERYTHING}
+    assert await api.send("POST", "kept", {"id": 7, "owner": 2}) == (201, None)
+    assert [(change.resource, change.keys) for change in seen] == [("kept", ("7",))]
+
+
+# --- what it costs
+
+
+class Routes:
+    """Tells of the routes and of who takes part in them."""
+
+    class Plugin:
+        def __init__(self) -> None:
+            Routes.served: list[Any] = []
+
+        @hookimpl
+        def steps(self, route: MountedRoute) -> list[Any]:
+            Routes.served.append(route)
+            return []
+
+
+def gates() -> dict[str, Gate]:
+    """By the names of routes."""
+    found = {route.name: getattr(route.handler, "__self__", None) for route in Routes.served}
+    return {name: gate for name, gate in found.items() if isinstance(gate, Gate)}
+
+
+async def test_handlers_are_shared_by_all_who_have_the_same_columns(serve, decider) -> None:
+    api = await serve(MEDDLING, decider, Routes, tables=["kept"])
+    gate = gates()["kept.list"]
+    for owner in range(20):
+        decider.grants = {("kept", "list"): rows(owner=str(owner))}
+        await api.rows("kept")
+    assert (len(gate._handlers), len(gate._bound)) == (1, 20)
+    for owner in range(2_100):
+        decider.grants = {("kept", "list"): rows(owner=str(1000 + owner))}
+        gate.check({PRINCIPAL: ANONYMOUS})  # type: ignore[arg-type]  # it asks for no more of a request
+    assert len(gate._handlers) == 1
+    assert len(gate._bound) <= 2_000
+
+
+async def test_without_access_there_is_no_gate(serve) -> None:
+    await serve(MEDDLING, Routes, tables=["kept"])
+    assert "kept.list" in [route.name for route in Routes.served]
+    assert gates() == {}
