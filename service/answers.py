@@ -82,16 +82,10 @@ class Answer:
         if status in BODILESS:
             self._head = _status_line(status)
         elif body:
-            self._head = b"%bContent-Type: %b\r\nContent-Length: %d\r\n" % (
-                _status_line(status),
-                _field_value(content_type).encode("latin-1"),
-                len(body),
-            )
+            self._head = b"%b%d\r\n" % (_opening(status, content_type), len(body))
         else:
             self._head = b"%bContent-Length: 0\r\n" % _status_line(status)
-        self._lines: list[tuple[str, str]] = []
-        for name, value in headers:
-            self.add(name, value)
+        self._lines = [(_field_name(name), _field_value(value)) for name, value in headers]
 
     @classmethod
     def json(cls, value: object, status: int = 200, *, headers: Iterable[tuple[str, str]] = ()) -> Answer:
@@ -243,6 +237,13 @@ def _status_line(status: int) -> bytes:
     except ValueError:
         phrase = ""
     return f"HTTP/1.1 {status} {phrase}\r\n".encode("ascii")
+
+
+@lru_cache(maxsize=256)
+def _opening(status: int, content_type: str) -> bytes:
+    """The head of an answer up to the length of its body."""
+    media_type = _field_value(content_type).encode("latin-1")
+    return b"%bContent-Type: %b\r\nContent-Length: " % (_status_line(status), media_type)
 
 
 @lru_cache(maxsize=1_024)

@@ -131,21 +131,25 @@ class Plugin:
                 opening = open_keys(database, self._run, size=self._settings.remember)
                 schemes.insert(0, await stack.enter_async_context(opening))  # first, to refuse a key beside a token
             await stack.enter_async_context(self._revocation.opened(ports, memory.forget))
-            self._identifying = Identifying(schemes, self._revocation.api)
-            self._identifying_operators = Identifying(schemes, self._revocation.operator)
+            api, operator = self._revocation.api, self._revocation.operator
+            self._identifying = Identifying(schemes, api, recall=bearer.recall)
+            self._identifying_operators = Identifying(schemes, operator, recall=bearer.recall)
             ports.provide(OPERATORS, Operators(self._operating.who))
-            roles, nobody, knows_nobody = (
-                self._settings.roles,
-                self._identifying.nobody,
-                self._settings.default == "none",
-            )
-            ports.provide(ACCESS, Permissions(roles, self._checking, nobody=nobody, knows_nobody=knows_nobody))
+            ports.provide(ACCESS, self._permissions())
             if database is not None and self._settings.login is not None:
                 login, maker = self._settings.login, self._material.maker()
                 ports.provide(HIDDEN, hidden_by(login))
                 opened = open_login(login, self._run, database, maker, expires=self._settings.expires)
                 self._login = await stack.enter_async_context(opened)
             yield
+
+    def _permissions(self) -> Permissions:
+        return Permissions(
+            self._settings.roles,
+            self._checking,
+            nobody=self._identifying.nobody,
+            knows_nobody=self._settings.default == "none",
+        )
 
     @hookimpl
     def routes(self) -> Iterable[Route]:

@@ -15,11 +15,16 @@ from aiohttp.web import Request
 from plugins.auth.revocation.held import Held
 from plugins.auth.tokens.jwks import Jwks
 from plugins.auth.tokens.keys import Keys
-from plugins.auth.tokens.remembering import Memory, digest_of
+from plugins.auth.tokens.remembering import Memory
 from plugins.auth.tokens.verifying import LONGEST_TOKEN, Expired, Refused, Rules, UnknownKey, Verified, parse, verify
 from service.api import Clock, InvalidToken, Principal, TokenExpired, Unavailable
 
 REALM: Final = 'realm="api"'
+
+SCHEME: Final = "bearer"
+
+LONGEST_CREDENTIALS: Final = len(SCHEME) + 1 + LONGEST_TOKEN
+"""Characters of an Authorization header that says no more than it has to; what is longer is not remembered."""
 
 log = logging.getLogger("pegboard.auth")
 
@@ -33,7 +38,7 @@ def names_scheme(request: Request, scheme: str) -> bool:
 class Bearer:
     """`Authorization: Bearer TOKEN` (RFC 6750). A token anywhere else is not looked at."""
 
-    scheme: Final = "bearer"
+    scheme: Final = SCHEME
     challenge: Final = f"Bearer {REALM}"
 
     def __init__(
@@ -50,29 +55,31 @@ class Bearer:
     def recognises(self, request: Request) -> bool:
         return names_scheme(request, self.scheme)
 
+    def recall(self, credentials: str) -> Principal | None:
+        """Whose the value of an Authorization header is that was found valid before, and is so still."""
+        return self._memory.recall(credentials, self._now()) if len(credentials) <= LONGEST_CREDENTIALS else None
+
     def authenticate(self, request: Request) -> Principal | Awaitable[Principal]:
-        """At once, unless keys have to be fetched. Raises InvalidToken, TokenExpired."""
-        token = request.headers[AUTHORIZATION][7:].strip(" ")
+        """At once, unless keys have to be fetched; what can be recalled never needs it. Raises InvalidToken,
+        TokenExpired."""
+        credentials = request.headers[AUTHORIZATION]
+        token = credentials[7:].strip(" ")
         if len(token) > LONGEST_TOKEN or not token.isascii():
             raise _refusal(Refused("it is too long, or has letters that no token has"))
-        digest = digest_of(token)
-        principal = self._memory.recall(digest, self._now())
-        if principal is not None:
-            return principal
         try:
-            return self._keep(digest, self._verified(token))
+            return self._keep(credentials, self._verified(token))
         except UnknownKey as refused:
             if self._jwks is None or not self._jwks.may_learn():
                 raise self._unknown(refused) from None
-            return self._learn(self._jwks, digest, token)
+            return self._learn(self._jwks, credentials, token)
         except Refused as refused:
             raise _refusal(refused) from None
 
-    async def _learn(self, jwks: Jwks, digest: bytes, token: str) -> Principal:
+    async def _learn(self, jwks: Jwks, credentials: str, token: str) -> Principal:
         """The same once the issuer was asked for its keys."""
         await jwks.refresh()
         try:
-            return self._keep(digest, self._verified(token))
+            return self._keep(credentials, self._verified(token))
         except UnknownKey as refused:
             raise self._unknown(refused) from None
         except Refused as refused:
@@ -84,8 +91,9 @@ class Bearer:
             raise Refused("it is revoked")
         return verified
 
-    def _keep(self, digest: bytes, verified: Verified) -> Principal:
-        self._memory.keep(digest, verified)
+    def _keep(self, credentials: str, verified: Verified) -> Principal:
+        if len(credentials) <= LONGEST_CREDENTIALS:
+            self._memory.keep(credentials, verified)
         return verified.principal
 
     def _unknown(self, refused: UnknownKey) -> InvalidToken | Unavailable:

@@ -9,6 +9,7 @@ from aiohttp.hdrs import AUTHORIZATION, WWW_AUTHENTICATE
 from aiohttp.web import Request
 
 from plugins.auth.api_keys.knowing import SCHEME
+from plugins.auth.api_keys.scheme import X_API_KEY
 from plugins.auth.revocation.doubt import Guard
 from service.api import (
     PRINCIPAL,
@@ -31,13 +32,18 @@ TWICE: Final = "There is more than one Authorization header; send one."
 class Identifying:
     """Asks the schemes in their order; the first that recognises a request decides."""
 
-    def __init__(self, schemes: Sequence[Authenticator], guard: Guard) -> None:
-        """`guard` is that of the door at which they are asked, for times when what is revoked is not known."""
+    def __init__(
+        self, schemes: Sequence[Authenticator], guard: Guard, *, recall: Callable[[str], Principal | None]
+    ) -> None:
+        """`guard` is that of the door at which they are asked, for times when what is revoked is not known. `recall`
+        knows whose the value of an Authorization header is that was found valid before: no scheme is asked then."""
         self._schemes = tuple(schemes)
+        self._recall = recall
         self._guard = guard
         self._doubt = guard.doubt
         self._challenges = ", ".join([scheme.challenge for scheme in schemes])
         self._way_in = f"{OR_A_KEY}." if any(scheme.scheme == SCHEME for scheme in schemes) else "."
+        self._nobody = SAYING_NOTHING + self._way_in
 
     def required(self, request: Request) -> Awaitable[None] | None:
         """Refuses whoever does not say who they are."""
@@ -49,11 +55,17 @@ class Identifying:
 
     def nobody(self) -> Unauthenticated:
         """What whoever has not said who they are is told, where they should have."""
-        return self._refused(Unauthenticated(SAYING_NOTHING + self._way_in), self._challenges)
+        return Unauthenticated(self._nobody, headers={WWW_AUTHENTICATE: self._challenges})
 
     def _identify(self, request: Request, *, is_required: bool) -> Awaitable[None] | None:
-        said = request.headers.getall(AUTHORIZATION, ())
-        if len(said) > 1:
+        headers = request.headers
+        said = headers.getall(AUTHORIZATION, ())
+        if len(said) == 1 and X_API_KEY not in headers:
+            known = self._recall(said[0])
+            if known is not None:
+                self._accept(request, known)
+                return None
+        elif len(said) > 1:
             raise self._refused(InvalidToken(TWICE), self._challenges)
         for scheme in self._schemes:
             if scheme.recognises(request):
@@ -63,9 +75,7 @@ class Identifying:
                     raise self._refused(error, scheme.challenge) from None
                 if not isinstance(found, Principal):
                     return self._wait(request, scheme, found)
-                if self._doubt.lasts:
-                    self._guard.weigh(found)
-                request[PRINCIPAL] = found
+                self._accept(request, found)
                 return None
         if said:
             raise self._refused(InvalidToken(UNKNOWN + self._way_in), self._challenges)
@@ -78,6 +88,9 @@ class Identifying:
             principal = await found
         except Unauthenticated as error:
             raise self._refused(error, scheme.challenge) from None
+        self._accept(request, principal)
+
+    def _accept(self, request: Request, principal: Principal) -> None:
         if self._doubt.lasts:
             self._guard.weigh(principal)
         request[PRINCIPAL] = principal

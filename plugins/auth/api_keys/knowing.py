@@ -23,7 +23,7 @@ from typing import Final
 from plugins.auth.api_keys.text import ApiKey, shown_id
 from plugins.auth.store.channel import CHANNEL, Message, heard, tell
 from plugins.auth.store.keys import KIND, StoredKey, find_key
-from plugins.auth.tokens.remembering import Memory, digest_of
+from plugins.auth.tokens.remembering import Memory
 from service.api import Database, Forbidden, Principal, Run, SchemaChanged, ServiceError
 
 SCHEME: Final = "apikey"
@@ -122,9 +122,9 @@ class KnownKeys:
 
     # --- who asks
 
-    def recall(self, digest: bytes) -> Principal | None:
-        """Whose the key with that digest is; None where that has to be asked."""
-        return self._memory.recall(digest, self._clock.now())
+    def recall(self, text: str) -> Principal | None:
+        """Whose this key is; None where that has to be asked."""
+        return self._memory.recall(text, self._clock.now())
 
     async def ask(self, key: ApiKey) -> Principal | None:
         """Whose it is; None for one that is absent, wrong, expired or revoked, at the same cost. Raises Unavailable
@@ -139,7 +139,7 @@ class KnownKeys:
         principal = _principal(stored)
         if self._hears.is_set() and self._asked.get(key.id) is asked:  # else it may have been revoked since it was read
             ends_at = min(stored.ends_at, now_s + REMEMBERED_S)
-            self._memory.keep(digest_of(key.text), Known(stored.id, principal, ends_at))
+            self._memory.keep(key.text, Known(stored.id, principal, ends_at))
         return principal
 
     def _asking(self, identity: str) -> Asked:

@@ -12,7 +12,6 @@ from multidict import istr
 from plugins.auth.api_keys.knowing import SCHEME, KnownKeys
 from plugins.auth.api_keys.text import LENGTH, ApiKey, parse_key
 from plugins.auth.schemes import names_scheme
-from plugins.auth.tokens.remembering import digest_of
 from service.api import InvalidToken, Principal
 
 X_API_KEY: Final = istr("X-API-Key")
@@ -40,7 +39,7 @@ class ApiKeys:
         """At once where the key is remembered. Raises InvalidToken."""
         text = _sent(request)
         if len(text) == LENGTH and text.isascii():
-            principal = self._keys.recall(digest_of(text))
+            principal = self._keys.recall(text)
             if principal is not None:
                 return principal
             key = parse_key(text)

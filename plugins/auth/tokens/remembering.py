@@ -1,14 +1,14 @@
 """What was verified once: the same text again costs a digest, and no signature check or question, until it ends.
 
-Kept by digest, so that no token or API key lies in memory for longer than its request. Bounded: of too many, the one
-goes that was used the longest ago.
+Kept by digest (BLAKE2b, RFC 7693), so that no token or API key lies in memory for longer than its request. Bounded: of
+too many, the one goes that was used the longest ago.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
+from hashlib import blake2b
 from typing import Generic, Protocol, TypeVar
 
 from service.api import Principal
@@ -28,13 +28,8 @@ class Ending(Protocol):
 T = TypeVar("T", bound=Ending)
 
 
-def digest_of(token: str) -> bytes:
-    """What `token`, or another text in ASCII, is remembered by."""
-    return hashlib.sha256(token.encode()).digest()
-
-
 class Memory(Generic[T]):
-    """At most `size` of them, in the memory of one worker."""
+    """At most `size` of them, in the memory of one worker, by the texts that said it."""
 
     __slots__ = ("_size", "_verified")
 
@@ -45,8 +40,9 @@ class Memory(Generic[T]):
     def __len__(self) -> int:
         return len(self._verified)
 
-    def recall(self, digest: bytes, now_s: float) -> Principal | None:
+    def recall(self, text: str, now_s: float) -> Principal | None:
         """Who asks with it; None where it is unknown, or expired by now."""
+        digest = blake2b(text.encode("utf-8", "surrogateescape")).digest()  # as header values are decoded
         verified = self._verified.get(digest)
         if verified is None:
             return None
@@ -56,8 +52,9 @@ class Memory(Generic[T]):
         self._verified.move_to_end(digest)
         return verified.principal
 
-    def keep(self, digest: bytes, verified: T) -> None:
-        self._verified[digest] = verified
+    def keep(self, text: str, verified: T) -> None:
+        """For a text that can be believed, so one in ASCII."""
+        self._verified[blake2b(text.encode()).digest()] = verified
         if len(self._verified) > self._size:
             self._verified.popitem(last=False)
 

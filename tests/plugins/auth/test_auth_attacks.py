@@ -241,7 +241,7 @@ async def test_large_token_is_refused_before_it_is_decoded(
         raise AssertionError("It was decoded.")
 
     monkeypatch.setattr("plugins.auth.schemes.parse", decode)
-    monkeypatch.setattr("plugins.auth.schemes.digest_of", decode)
+    monkeypatch.setattr("plugins.auth.tokens.remembering.blake2b", decode)
     assert await forge.asked(roomy, token=token) == INVALID
 
 
