@@ -139,7 +139,10 @@ class Plugin:
             if database is not None and self._settings.login is not None:
                 login, maker = self._settings.login, self._material.maker()
                 ports.provide(HIDDEN, hidden_by(login))
-                opened = open_login(login, self._run, database, maker, expires=self._settings.expires)
+                revocations = self._revocation.revocations
+                assert revocations is not None  # noqa: S101  # where there is a database
+                expires, revoke = self._settings.expires, revocations.revoke_session
+                opened = open_login(login, self._run, database, maker, expires=expires, revoke=revoke)
                 self._login = await stack.enter_async_context(opened)
             yield
 
