@@ -260,11 +260,12 @@ class Database(Protocol):
         begun: Callable[[], None] = lambda: None,
         lost: Callable[[], None] = lambda: None,
     ) -> AbstractAsyncContextManager[None]:
-        """Call `receive(payload)` for every NOTIFY on `channel`, over a connection of its own that heals itself.
+        """Call `receive(payload)` for every NOTIFY on `channel`, over a connection that heals itself: one for all who
+        listen, and none of the pool's.
 
         `begun()` is called whenever it begins to hear, before the block is entered too: all that was notified before
         may have been missed. `lost()` is called when it has ceased to hear; a connection that dies without a word is
-        noticed after 5 s and the read timeout at most. The functions are quick and do not wait.
+        noticed after 3 s at most. The functions are quick and do not wait.
         """
 
 

@@ -34,7 +34,7 @@ from plugins.auth.login.handlers import Login
 from plugins.auth.login.opening import check, cost_of, hidden_by, open_login
 from plugins.auth.material import Material
 from plugins.auth.permissions.checking import Checking
-from plugins.auth.permissions.granting import Permissions
+from plugins.auth.permissions.granting import EVERY_ROLE, Permissions
 from plugins.auth.permissions.requiring import Requiring
 from plugins.auth.revocation.opening import Revocation
 from plugins.auth.schemes import Bearer
@@ -139,7 +139,10 @@ class Plugin:
             if database is not None and self._settings.login is not None:
                 login, maker = self._settings.login, self._material.maker()
                 ports.provide(HIDDEN, hidden_by(login))
-                opened = open_login(login, self._run, database, maker, expires=self._settings.expires)
+                revocations = self._revocation.revocations
+                assert revocations is not None  # noqa: S101  # where there is a database
+                expires, revoke = self._settings.expires, revocations.revoke_session
+                opened = open_login(login, self._run, database, maker, expires=expires, revoke=revoke)
                 self._login = await stack.enter_async_context(opened)
             yield
 
@@ -199,8 +202,10 @@ class Plugin:
         from plugins.auth.commands.revoke import revocations_command, revoke_command
         from plugins.auth.commands.token import token_command
 
-        group.add_command(token_command(self._material.maker, self._settings.expires, self._run.clock))
-        group.add_command(key_group(self._run, are_taken=self._settings.api_keys is not False))
+        named = {role for role in self._settings.roles if role != EVERY_ROLE}
+        roles = named.union(self._settings.operator_roles) if named else named
+        group.add_command(token_command(self._material.maker, self._settings.expires, self._run.clock, roles=roles))
+        group.add_command(key_group(self._run, are_taken=self._settings.api_keys is not False, roles=roles))
         revoking = (revoke_command(self._revocation, self._run), revocations_command(self._revocation, self._run))
         hashing = hash_command(cost_of(self._settings.login))
         group.add_command(auth_group(init_command(self._run), *revoking, hashing))

@@ -130,8 +130,8 @@ class Connector:
         self.read_s = read_s
         """PostgreSQL's statement_timeout on these connections."""
 
-    async def connect(self) -> asyncpg.Connection:
-        """A new connection. Raises what asyncpg raises, TimeoutError after `connect_s`."""
+    async def connect(self, name: str = "pegboard") -> asyncpg.Connection:
+        """A new connection, called `name` in PostgreSQL. Raises what asyncpg raises, TimeoutError after `connect_s`."""
         connection: asyncpg.Connection = await asyncpg.connect(
             self._url,
             timeout=self._connect_s,
@@ -139,7 +139,7 @@ class Connector:
             statement_cache_size=STATEMENTS_CACHED,
             max_cached_statement_lifetime=0,
             server_settings={
-                "application_name": "pegboard",
+                "application_name": name,
                 "timezone": "UTC",
                 "statement_timeout": str(round(self.read_s * 1000)),
                 "jit": "off",

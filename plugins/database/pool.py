@@ -22,7 +22,7 @@ import asyncpg
 
 from plugins.database.constraints import Constraints
 from plugins.database.lending import AllLent, Lender, Lent, drop, is_closed
-from plugins.database.listening import listening
+from plugins.database.listening import Subscriptions
 from plugins.database.opening import GRACE_S, TOO_MANY_CONNECTIONS, Connector, WrongSetting, reason
 from plugins.database.sqlstate import (
     BUSY,
@@ -69,6 +69,7 @@ class Postgres:
         self.is_own = is_own
         self._lender = lender
         self._connector = connector
+        self._subscriptions = Subscriptions(connector)
         self._constraints = constraints
         self._write_s = write_s
         self._count_s = count_s
@@ -160,7 +161,7 @@ class Postgres:
         begun: Callable[[], None] = lambda: None,
         lost: Callable[[], None] = lambda: None,
     ) -> AbstractAsyncContextManager[None]:
-        return listening(self._connector, channel, receive, begun=begun, lost=lost)
+        return self._subscriptions.listening(channel, receive, begun=begun, lost=lost)
 
     # --- running
 

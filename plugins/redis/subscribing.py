@@ -17,7 +17,7 @@ from redis.asyncio.connection import AbstractConnection
 from plugins.redis.breaker import Breaker
 from plugins.redis.opening import DRIVER_ERRORS, Connect, Unusable, drop, reason, transport_of
 
-PING_EVERY_S = 5.0
+PING_EVERY_S = 1.0
 """How long a connection may be silent before it is asked whether it is there (chosen)."""
 
 ANSWER_S = 1.0

@@ -35,6 +35,7 @@ QUICK_AND_FORGETFUL = {
     "fsync": "off",
     "full_page_writes": "off",
     "wal_level": "minimal",
+    "max_wal_size": "128MB",
     "max_wal_senders": "0",
     "max_logical_replication_workers": "0",
     "autovacuum": "off",
@@ -44,6 +45,12 @@ QUICK_AND_FORGETFUL = {
     "log_timezone": "UTC",
 }
 """Safe from its own crash, not from the machine's; no processes in the background, no surprise from the time zone."""
+
+MEMORY = Path("/dev/shm")  # noqa: S108  # a folder of our own in it
+"""Files in memory (Linux). Making a database is making 300 files: 40 ms there, 120 ms on a busy disk."""
+
+PLENTY_BYTES = 4 * 1024**3
+"""What has to be free there for a server to be there, too (chosen): the suite of Pegboard itself takes 1 GiB."""
 
 
 class PostgresServer:
@@ -55,7 +62,7 @@ class PostgresServer:
 
     def __init__(self, settings: Mapping[str, str] | None = None) -> None:
         self._settings = {**QUICK_AND_FORGETFUL, **(settings or {})}
-        self._folder = Path(tempfile.mkdtemp(prefix="pegboard-"))
+        self._folder = Path(tempfile.mkdtemp(prefix="pegboard-", dir=_roomy_memory()))
         self._keeper: subprocess.Popen[str] | None = None
         self._copies: dict[str, str] = {}
         self._made_count = 0
@@ -163,7 +170,7 @@ class PostgresServer:
                 self._psql("postgres", f'CREATE DATABASE "{template}"')
                 self._psql(template, sql)
                 self._copies[sql] = template
-        self._psql("postgres", f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        self._psql("postgres", f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy')
         return self.url(name)
 
     def drop_database(self, name: str) -> None:
@@ -194,6 +201,20 @@ class PostgresServer:
         if ran.returncode != 0:
             raise RuntimeError(ran.stderr.strip())
         return ran.stdout
+
+
+def _roomy_memory() -> Path | None:
+    """Where files lie in memory, if there is plenty: on this machine, and for this container."""
+    try:
+        space = os.statvfs(MEMORY)
+        free = [space.f_bavail * space.f_frsize]
+        limit, used = [Path("/sys/fs/cgroup", name) for name in ("memory.max", "memory.current")]
+        if limit.exists() and (most := limit.read_text().strip()) != "max":
+            free.append(int(most) - int(used.read_text()))
+        is_roomy = os.access(MEMORY, os.W_OK) and min(free) >= PLENTY_BYTES
+    except OSError:
+        return None
+    return MEMORY if is_roomy else None
 
 
 def _binaries() -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from math import inf
 
@@ -13,6 +13,7 @@ import orjson
 
 from plugins.auth.api_keys.text import PREFIX, ApiKey, id_in, new_key, shown_id
 from plugins.auth.commands.database import opened_database, opened_schema
+from plugins.auth.commands.roles import tell_of_unknown
 from plugins.auth.commands.times import duration_of, shown
 from plugins.auth.store.keys import StoredKey, add_key, every_key, revoke_keys, rotate_key
 from plugins.auth.store.schema import SCHEMA, has_schema, make_schema
@@ -34,10 +35,10 @@ SCOPE = re.compile(r"[!#-\[\]-~]+")
 HEAD = ("ID", "NAME", "STATE", "ROLES", "SCOPES", "CREATED", "ENDS")
 
 
-def key_group(run: Run, *, are_taken: bool) -> click.Group:
-    """`are_taken` is false where the settings say that no key is."""
+def key_group(run: Run, *, are_taken: bool, roles: Collection[str]) -> click.Group:
+    """`are_taken` is false where the settings say that no key is; `roles` are those that they know."""
     group = click.Group("key", help="Make, list, revoke and rotate API keys, for machines.")
-    group.add_command(_create_command(run, are_taken=are_taken))
+    group.add_command(_create_command(run, are_taken=are_taken, known=roles))
     for command in (_list_command, _revoke_command, _rotate_command):
         group.add_command(command(run))
     return group
@@ -46,7 +47,7 @@ def key_group(run: Run, *, are_taken: bool) -> click.Group:
 # --- create
 
 
-def _create_command(run: Run, *, are_taken: bool) -> click.Command:
+def _create_command(run: Run, *, are_taken: bool, known: Collection[str]) -> click.Command:
     @click.command("create", short_help="Make a key, and print it once.")
     @click.option("--name", required=True, callback=_name, help="Whose it is; one key of a name at a time.")
     @click.option("--role", "roles", multiple=True, callback=_roles, help="A role; may be said again.")
@@ -73,6 +74,7 @@ def _create_command(run: Run, *, are_taken: bool) -> click.Command:
                 f"there is a key {name} already; `pegboard key rotate {name}` puts a new one in its place.",
                 param_hint="--name",
             )
+        tell_of_unknown(roles, known)
         click.echo(f"{_shown_once(stored)} {_end_of(stored)}", err=True)
         click.echo(key.text)
 

@@ -109,7 +109,7 @@ def revocations_command(revocation: Revocation, run: Run) -> click.Command:
                 {
                     "kind": each.kind,
                     "value": each.value or None,
-                    "issuedBefore": None if each.kind == "token" else timestamp(each.issued_before),
+                    "issuedBefore": None if each.kind in ("token", "session") else timestamp(each.issued_before),
                     "endsAt": timestamp(each.ends_at),
                 }
                 for each in found
@@ -168,6 +168,8 @@ def _read(token: str) -> tuple[str, float]:
 def _what(revoked: Revoked) -> str:
     if revoked.kind == "token":
         return f"the token with the jti {revoked.value}"
+    if revoked.kind == "session":
+        return f"tokens of the login {revoked.value}"
     whose = "everyone" if revoked.kind == "everyone" else f"the subject {revoked.value}"
     return f"tokens of {whose} that were issued until {_at(revoked.issued_before)}"
 

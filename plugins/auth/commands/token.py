@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import click
 import orjson
 
+from plugins.auth.commands.roles import tell_of_unknown
 from plugins.auth.commands.times import duration_of
 from plugins.auth.tokens.making import REGISTERED, Maker
 from service.api import Clock, Duration
@@ -17,8 +18,11 @@ def _lifetime(context: click.Context, option: click.Parameter, text: str) -> Dur
     return duration_of(text, too_short="a token lives for a second at least.")
 
 
-def token_command(maker: Callable[[], Maker], expires: Duration, clock: Clock) -> click.Command:
-    """`maker` raises StartError where nothing can sign."""
+def token_command(
+    maker: Callable[[], Maker], expires: Duration, clock: Clock, *, roles: Collection[str]
+) -> click.Command:
+    """`maker` raises StartError where nothing can sign. `roles` are those that the settings know."""
+    known = roles
 
     @click.command("token", short_help="Make a token to try things with.")
     @click.option("--sub", required=True, help="Who asks with it.")
@@ -41,6 +45,7 @@ def token_command(maker: Callable[[], Maker], expires: Duration, clock: Clock) -
         for name in (*REGISTERED, makes.role_claim):
             if name in more:
                 raise click.BadParameter(f"{name} is set by other means.", param_hint="--claim")
+        tell_of_unknown(roles, known)
         click.echo(makes.make(sub, roles=roles, claims=more, now_s=clock.now(), lives_s=expires.seconds))
 
     return token

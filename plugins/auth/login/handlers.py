@@ -14,7 +14,7 @@ from plugins.auth.login.bodies import read_texts
 from plugins.auth.login.passwords import LONGEST_BYTES, Passwords
 from plugins.auth.login.throttle import Throttle
 from plugins.auth.schemes import Bearer
-from plugins.auth.store.sessions import Sessions
+from plugins.auth.store.sessions import Refresh, Sessions
 from plugins.auth.tokens.making import Maker
 from plugins.auth.tokens.verifying import LONGEST_TOKEN
 from service.api import (
@@ -122,18 +122,23 @@ class Login:
             renewed = None
         if renewed is None:
             raise InvalidToken("The refresh token is not valid.", headers=CHALLENGE)
-        token, account = renewed
-        return self._tokens(account, token, now_s)
+        refresh, account = renewed
+        return self._tokens(account, refresh, now_s)
 
     async def _log_out(self, request: Request) -> Answer:
-        """Whoever has the token, good or not, is rid of it."""
+        """Whoever has the token, good or not, is rid of it, and of the access tokens that came with it."""
         said = await read_texts(request, {TOKEN: LONGEST_TOKEN_BYTES})
         await self._sessions.end(said[TOKEN])
         return Answer(204, headers=NOT_STORED)
 
-    def _tokens(self, account: Account, refresh_token: str, now_s: float) -> Answer:
+    def _tokens(self, account: Account, refresh: Refresh, now_s: float) -> Answer:
         token = self._maker.make(
-            account.subject, roles=account.roles, claims=account.claims, now_s=now_s, lives_s=self._lives_s
+            account.subject,
+            roles=account.roles,
+            claims=account.claims,
+            now_s=now_s,
+            lives_s=self._lives_s,
+            session=refresh.family,
         )
         if len(token) > LONGEST_TOKEN:
             self._tell_once(
@@ -144,7 +149,7 @@ class Login:
             "accessToken": token,
             "tokenType": "Bearer",
             "expiresIn": int(self._lives_s),
-            "refreshToken": refresh_token,
+            "refreshToken": refresh.token,
             "refreshExpiresIn": int(self._refresh_lives_s),
         }
         return Answer.json(told, headers=NOT_STORED)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -47,9 +47,16 @@ def check(settings: LoginSettings, run: Run) -> None:
 
 @asynccontextmanager
 async def open_login(
-    settings: LoginSettings, run: Run, database: Database, maker: Maker, *, expires: Duration
+    settings: LoginSettings,
+    run: Run,
+    database: Database,
+    maker: Maker,
+    *,
+    expires: Duration,
+    revoke: Callable[[str], Awaitable[object]],
 ) -> AsyncIterator[Login | None]:
-    """The handlers; None where the settings do not fit the database, which is told as faults. Raises PluginError."""
+    """The handlers; None where the settings do not fit the database, which is told as faults. `revoke` has the access
+    tokens of one login refused. Raises PluginError."""
     await need_schema(database, run)
     accounts = await open_accounts(database, settings, run, role_claim=maker.role_claim)
     if accounts is None:
@@ -63,7 +70,7 @@ async def open_login(
             accounts,
             passwords,
             Throttle(failures, settings.attempts, run.clock),
-            Sessions(database, lives_s=settings.refresh_expires.seconds),
+            Sessions(database, lives_s=settings.refresh_expires.seconds, revoke=revoke),
             maker,
             run.clock,
             identifier=field_of(settings.identifier),

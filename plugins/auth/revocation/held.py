@@ -14,7 +14,7 @@ from typing import Final, Literal, get_args
 
 from plugins.auth.tokens.verifying import Verified
 
-Kind = Literal["token", "subject", "everyone"]
+Kind = Literal["token", "session", "subject", "everyone"]
 
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
@@ -29,7 +29,7 @@ DIGEST: Final = "sha256:"
 
 
 def name_of(text: str) -> str:
-    """A jti or subject as it is kept: itself, or its digest where it is long or may not be printed or stored."""
+    """A jti, sid or subject as it is kept: itself, or its digest where it is long or may not be printed or stored."""
     if len(text) <= LONGEST_NAME and text.isprintable() and not text.startswith(DIGEST):
         return text
     return DIGEST + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
@@ -41,15 +41,17 @@ class Revoked:
 
     kind: Kind
     value: str
-    """The `name_of` its jti or subject; nothing for everyone."""
+    """The `name_of` its jti, sid or subject; nothing for everyone."""
     issued_before: int
-    """The last second whose tokens it hits. One that has a jti is hit whenever it was issued."""
+    """The last second whose tokens it hits. Those of a token or session are hit whenever they were issued."""
     ends_at: int
     """From this second on it hits nothing."""
 
     def hits(self, verified: Verified) -> bool:
         if self.kind == "token":
             return verified.jti is not None and name_of(verified.jti) == self.value
+        if self.kind == "session":
+            return verified.session is not None and name_of(verified.session) == self.value
         if self.kind == "subject" and name_of(verified.principal.subject or "") != self.value:
             return False
         return _is_issued_until(self.issued_before, verified)
@@ -63,25 +65,23 @@ def _is_issued_until(second: int, verified: Verified) -> bool:
 class Held:
     """All revocations that have not ended."""
 
-    __slots__ = ("_everyone", "_subjects", "_tokens")
+    __slots__ = ("_by_kind",)
 
     def __init__(self) -> None:
-        self._tokens: dict[str, Revoked] = {}
-        self._subjects: dict[str, Revoked] = {}
-        self._everyone: dict[str, Revoked] = {}
+        self._by_kind: dict[Kind, dict[str, Revoked]] = {kind: {} for kind in KINDS}
 
     def __len__(self) -> int:
-        return len(self._tokens) + len(self._subjects) + len(self._everyone)
+        return sum(map(len, self._by_kind.values()))
 
     def __iter__(self) -> Iterator[Revoked]:
-        for each in (self._tokens, self._subjects, self._everyone):
+        for each in self._by_kind.values():
             yield from each.values()
 
     def add(self, revoked: Revoked, now_s: float) -> bool:
         """True where it hits more, or for longer, than what is held."""
         if revoked.ends_at <= now_s:
             return False
-        there = self._of(revoked.kind)
+        there = self._by_kind[revoked.kind]
         known = there.get(revoked.value)
         if known is not None:
             before = max(known.issued_before, revoked.issued_before)
@@ -93,18 +93,18 @@ class Held:
         return True
 
     def drop_ended(self, now_s: float) -> None:
-        for there in (self._tokens, self._subjects, self._everyone):
+        for there in self._by_kind.values():
             for value in [value for value, revoked in there.items() if revoked.ends_at <= now_s]:
                 del there[value]
 
     def hits(self, verified: Verified) -> bool:
-        if self._tokens and verified.jti is not None and name_of(verified.jti) in self._tokens:
-            return True
-        if self._subjects:
-            revoked = self._subjects.get(name_of(verified.principal.subject or ""))
-            if revoked is not None and _is_issued_until(revoked.issued_before, verified):
-                return True
-        return any(_is_issued_until(revoked.issued_before, verified) for revoked in self._everyone.values())
-
-    def _of(self, kind: Kind) -> dict[str, Revoked]:
-        return self._tokens if kind == "token" else self._subjects if kind == "subject" else self._everyone
+        by_kind = self._by_kind
+        names: tuple[tuple[Kind, str | None], ...] = (
+            ("token", verified.jti), ("session", verified.session), ("subject", verified.principal.subject or "")
+        )  # fmt: skip
+        for kind, name in names:
+            if by_kind[kind] and name is not None:
+                revoked = by_kind[kind].get(name_of(name))
+                if revoked is not None and revoked.hits(verified):
+                    return True
+        return any(revoked.hits(verified) for revoked in by_kind["everyone"].values())

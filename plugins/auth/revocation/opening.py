@@ -21,6 +21,7 @@ class Revocation:
         """`expires_s` is how long tokens live that are made here."""
         self._run = run
         self._kept_s = max(settings.kept.seconds, expires_s) + leeway_s
+        self._expires_s = expires_s
         self._leeway_s = leeway_s
         self._doubt = Doubt()
         self._alarm = Alarm()
@@ -76,7 +77,14 @@ class Revocation:
         return store
 
     def _revocations(self, store: Store, take: Take) -> Revocations:
-        return Revocations(store, self._run.clock, kept_s=self._kept_s, leeway_s=self._leeway_s, take=take)
+        return Revocations(
+            store,
+            self._run.clock,
+            kept_s=self._kept_s,
+            expires_s=self._expires_s,
+            leeway_s=self._leeway_s,
+            take=take,
+        )
 
 
 def _store(ports: Ports) -> Store | None:

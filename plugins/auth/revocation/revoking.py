@@ -15,8 +15,12 @@ Take = Callable[[Revoked], None]
 class Revocations:
     """Makes them. All methods raise Unavailable where the store does not take it, and may then be called again."""
 
-    def __init__(self, store: Store, clock: Clock, *, kept_s: float, leeway_s: float, take: Take) -> None:
-        """`kept_s` is how long one lasts that does not say; `take` holds it in this worker at once."""
+    def __init__(
+        self, store: Store, clock: Clock, *, kept_s: float, expires_s: float, leeway_s: float, take: Take
+    ) -> None:
+        """`kept_s` is how long one lasts that does not say, `expires_s` how long tokens live that are made here; `take`
+        holds it in this worker at once."""
+        self._expires_s = expires_s
         self._leeway_s = leeway_s
         self._store = store
         self._clock = clock
@@ -30,6 +34,11 @@ class Revocations:
     async def revoke_token(self, jti: str, *, ends_at: float | None = None) -> Revoked:
         """The one token with this `jti`, which is not empty. `ends_at` is when it has expired, leeway included."""
         return await self._keep("token", jti, issued_before=None, ends_at=ends_at)
+
+    async def revoke_session(self, session: str) -> Revoked:
+        """All tokens that were made here for one login: what `sid` says. Kept until the last of them has expired."""
+        ends_at = self._clock.now() + self._expires_s + self._leeway_s
+        return await self._keep("session", session, issued_before=None, ends_at=ends_at)
 
     async def revoke_subject(
         self, subject: str, *, issued_before: float | None = None, ends_at: float | None = None

@@ -49,7 +49,7 @@ STATEMENTS: Final = (
     f"CREATE INDEX IF NOT EXISTS login_failures_ends_at ON {SCHEMA}.login_failures (ends_at)",
     # revocations.py
     f"""CREATE TABLE IF NOT EXISTS {SCHEMA}.revocations (
-        kind text NOT NULL CHECK (kind IN ('token', 'subject', 'everyone')),
+        kind text NOT NULL CHECK (kind IN ('token', 'session', 'subject', 'everyone')),
         value text NOT NULL,
         issued_before timestamptz NOT NULL,
         ends_at timestamptz NOT NULL,

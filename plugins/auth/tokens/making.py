@@ -12,7 +12,7 @@ import orjson
 
 from plugins.auth.tokens.keys import Key
 
-REGISTERED: Final = ("sub", "iss", "aud", "iat", "exp", "jti")
+REGISTERED: Final = ("sub", "iss", "aud", "iat", "exp", "jti", "sid")
 """Claims that a token has of its own."""
 
 
@@ -35,10 +35,11 @@ class Maker:
         claims: Mapping[str, object],
         now_s: float,
         lives_s: float,
+        session: str | None = None,
     ) -> str:
         """A token for `subject`, from now on for `lives_s` seconds, with further `claims` as they are.
 
-        Each has a `jti` of its own. One role is text, several are a list.
+        Each has a `jti` of its own; those of one login have the same `sid`. One role is text, several are a list.
         """
         header = {"alg": self.key.algorithms[0], "typ": self.typ or "JWT", "kid": self.key.kid}
         payload = {
@@ -49,6 +50,7 @@ class Maker:
             "iat": int(now_s),
             "exp": int(now_s + lives_s),
             "jti": uuid.uuid4().hex,
+            "sid": session,
             self.role_claim: (roles[0] if len(roles) == 1 else list(roles)) if roles else None,
         }
         signed = f"{_json(header)}.{_json(payload)}"

@@ -86,6 +86,8 @@ class Verified:
     """From this second on it is expired, leeway included."""
     issued_at: float | None
     jti: str | None
+    session: str | None
+    """The login that it was made for: `sid` (OpenID Connect Back-Channel Logout 1.0, section 2.1)."""
     key: Key
 
 
@@ -167,7 +169,7 @@ def _read(claims: dict[str, object], rules: Rules, key: Key, now_s: float) -> Ve
     expires = _instant(claims, "exp")
     issued = _instant(claims, "iat")
     begins = _instant(claims, "nbf")
-    subject, jti = claims.get("sub"), claims.get("jti")
+    subject, jti, session = claims.get("sub"), claims.get("jti"), claims.get("sid")
     if expires is None:
         raise Refused("exp is missing")
     if not isinstance(subject, str) or not subject:
@@ -186,7 +188,7 @@ def _read(claims: dict[str, object], rules: Rules, key: Key, now_s: float) -> Ve
     if now_s >= ends_at:
         raise Expired("exp is past")
     principal = Principal(subject, roles, scopes, MappingProxyType(claims), "bearer")
-    return Verified(principal, ends_at, issued, jti, key)
+    return Verified(principal, ends_at, issued, jti, session if isinstance(session, str) else None, key)
 
 
 def _instant(claims: Mapping[str, object], name: str) -> float | None:

@@ -112,8 +112,8 @@ async def test_message_is_held_at_once_and_its_tokens_are_forgotten(followed: Fo
         followed.store.receive(encoded(ONE))
         assert list(followed.held) == [ONE]
         [forgotten] = followed.forgotten
-        assert forgotten(Verified(Principal("ada"), 0, 0, "1", KEY))
-        assert not forgotten(Verified(Principal("ada"), 0, 0, "2", KEY))
+        assert forgotten(Verified(Principal("ada"), 0, 0, "1", None, KEY))
+        assert not forgotten(Verified(Principal("ada"), 0, 0, "2", None, KEY))
         followed.store.receive(encoded(ONE))
         assert len(followed.forgotten) == 1, "what is known already costs nothing"
         assert followed.store.read_count == count
@@ -148,7 +148,7 @@ async def test_what_was_told_while_it_did_not_hear_is_read_when_it_hears_again(f
         await until(lambda: list(followed.held) == [TWO])
         await until(lambda: followed.following._is_whole)
         [forgotten] = followed.forgotten
-        assert forgotten(Verified(Principal("ada"), 0, None, None, KEY))
+        assert forgotten(Verified(Principal("ada"), 0, None, None, None, KEY))
     assert followed.said == []
 
 

@@ -16,8 +16,10 @@ from service.api import Principal
 KEY = secret_key("k" * 32, ["HS256"])
 
 
-def verified(subject: str = "ada", *, issued_at: float | None = 100, jti: str | None = "1") -> Verified:
-    return Verified(Principal(subject), 1_000, issued_at, jti, KEY)
+def verified(
+    subject: str = "ada", *, issued_at: float | None = 100, jti: str | None = "1", session: str | None = None
+) -> Verified:
+    return Verified(Principal(subject), 1_000, issued_at, jti, session, KEY)
 
 
 def held(*revoked: Revoked, now_s: float = 0) -> Held:
@@ -36,6 +38,10 @@ def held(*revoked: Revoked, now_s: float = 0) -> Held:
         ("token", "2", verified(), False),
         ("token", "1", verified(jti=None), False),
         ("token", "ada", verified(), False),
+        ("session", "1", verified(session="1"), True),
+        ("session", "1", verified("bob", jti=None, issued_at=999, session="1"), True),
+        ("session", "2", verified(session="1"), False),
+        ("session", "1", verified(), False),
         ("subject", "ada", verified(), True),
         ("subject", "ada", verified(jti=None), True),
         ("subject", "ada", verified(issued_at=None), True),

@@ -14,6 +14,7 @@ from argon2 import PasswordHasher, extract_parameters
 from argon2.exceptions import VerifyMismatchError
 
 from service.testing import TOKEN_SECRET, FakeClock, PostgresServer
+from tests.plugins.waiting import eventually
 
 PASSWORD = "correct horse battery staple"  # that of the demo, too
 BEARER = 'Bearer realm="api"'
@@ -406,6 +407,67 @@ async def test_logout_ends_the_family_by_any_of_its_tokens(open_desk: Any) -> No
         assert (status, body, desk.headers["Cache-Control"]) == (204, None, "no-store")
         assert await desk.refresh(second["refreshToken"]) == (401, "INVALID_TOKEN")
         assert (await desk.post("logout", refreshToken=shown["refreshToken"]))[0] == 204
+    assert await desk.rows("refresh_tokens") == 0
+
+
+async def test_logout_ends_the_access_tokens_of_that_login_alone(open_desk: Any, forge: Any) -> None:
+    """Also those from before it was renewed; another login of the same account goes on."""
+    desk = await open_desk()
+    _, first = await desk.log_in()
+    _, other = await desk.log_in()
+    _, second = await desk.refresh(first["refreshToken"])
+    shown = [tokens["accessToken"] for tokens in (first, second, other)]
+    assert [await forge.asked(desk.service, token=token) for token in shown] == [(200, "1")] * 3
+    assert (await desk.post("logout", refreshToken=first["refreshToken"]))[0] == 204
+    outcomes = [await forge.asked(desk.service, token=token) for token in shown]
+    assert outcomes == [(401, "INVALID_TOKEN"), (401, "INVALID_TOKEN"), (200, "1")]
+    assert (await desk.refresh(other["refreshToken"]))[0] == 200
+
+
+async def test_reuse_ends_the_access_tokens_of_the_login(open_desk: Any, forge: Any) -> None:
+    """One of them is a thief's."""
+    desk = await open_desk()
+    _, first = await desk.log_in()
+    _, second = await desk.refresh(first["refreshToken"])
+    assert await desk.refresh(first["refreshToken"]) == (401, "INVALID_TOKEN")
+    outcomes = [await forge.asked(desk.service, token=each["accessToken"]) for each in (first, second)]
+    assert outcomes == [(401, "INVALID_TOKEN")] * 2
+
+
+async def test_logout_is_remembered_until_the_last_of_its_tokens_has_expired(open_desk: Any, clock: FakeClock) -> None:
+    desk = await open_desk(auth={"expires": "1h", "leeway": "5s"})
+    _, tokens = await desk.log_in()
+    await desk.post("logout", refreshToken=tokens["refreshToken"])
+    (kept,) = await desk.connection.fetch("SELECT kind, value, ends_at FROM pegboard.revocations")
+    assert (kept["kind"], kept["value"]) == ("session", claims(tokens["accessToken"])["sid"])
+    assert kept["ends_at"].timestamp() == clock.now() + 3600 + 5
+
+
+async def test_logout_that_fails_halfway_may_be_tried_again(open_desk: Any, forge: Any) -> None:
+    desk = await open_desk()
+    _, tokens = await desk.log_in()
+    await desk.connection.execute("ALTER TABLE pegboard.revocations RENAME TO elsewhere")
+    assert (await desk.post("logout", refreshToken=tokens["refreshToken"]))[0] >= 500
+    await desk.connection.execute("ALTER TABLE pegboard.elsewhere RENAME TO revocations")
+    assert (await desk.post("logout", refreshToken=tokens["refreshToken"]))[0] == 204
+    assert await forge.asked(desk.service, token=tokens["accessToken"]) == (401, "INVALID_TOKEN")
+    assert await desk.rows("refresh_tokens") == 0
+
+
+async def test_logout_ends_also_what_is_being_renewed(open_desk: Any) -> None:
+    """The new token is committed while the logout waits for it."""
+    desk = await open_desk()
+    _, tokens = await desk.log_in()
+    async with desk.connection.transaction():
+        await desk.connection.execute("UPDATE pegboard.refresh_tokens SET used_at = now()")
+        await desk.connection.execute(
+            "INSERT INTO pegboard.refresh_tokens (digest, family, subject, expires_at) "
+            "SELECT 'new', family, subject, expires_at FROM pegboard.refresh_tokens"
+        )
+        ending = asyncio.create_task(desk.post("logout", refreshToken=tokens["refreshToken"]))
+        waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid))"
+        await eventually(lambda: desk.connection.fetchval(waits))
+    assert (await ending)[0] == 204
     assert await desk.rows("refresh_tokens") == 0
 
 

@@ -17,7 +17,7 @@ KEY = secret_key("k" * 32, ["HS256"])
 
 
 def verified(subject: str = "ada", *, ends_at: float = 100.0, issued_at: float = 0.0, jti: str = "1") -> Verified:
-    return Verified(Principal(subject), ends_at, issued_at, jti, KEY)
+    return Verified(Principal(subject), ends_at, issued_at, jti, None, KEY)
 
 
 async def test_known_token_pays_no_signature_check(serve: Any, forge: Any, monkeypatch: pytest.MonkeyPatch) -> None:

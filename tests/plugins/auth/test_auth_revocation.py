@@ -630,7 +630,9 @@ async def test_connection_that_broke_misses_nothing(serve_with: Any, stores: Sto
         if (redis := redis_of(two)) is not None:
             redis._subscriptions._cut()
         else:
-            await stores.ask("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'")
+            await stores.ask(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pegboard listen'"
+            )
         await of(one).revoke_token(str(number))
         token = forge.signed(forge.claims(jti=str(number)))
 

@@ -33,7 +33,9 @@ async def test_listener_takes_no_connection_of_the_pool(make_database, open_data
 async def test_listener_comes_back_after_its_connection_was_terminated(make_database, open_database, ask, eventually):
     url = make_database("SELECT 1;")
     heard: list[str] = []
-    listeners = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'"
+    listeners = (
+        "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'pegboard listen'"
+    )
     told: list[str] = []
     async with (
         open_database(url) as opened,
@@ -53,6 +55,55 @@ async def test_listener_comes_back_after_its_connection_was_terminated(make_data
         await eventually(lambda: heard == ["again"])
         assert told == ["begun", "lost", "begun"]
     assert told == ["begun", "lost", "begun"]
+
+
+async def test_listeners_share_one_connection_and_hear_their_own(make_database, open_database, ask, eventually):
+    url = make_database("SELECT 1;")
+    connections = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    heard: dict[str, list[str]] = {"one": [], "two": [], "two again": []}
+    async with open_database(url, pool={"min": 1, "max": 1}) as opened:
+        assert await opened.database.fetch("SELECT 1 AS one") == [{"one": 1}]
+        without = await ask(url, connections)
+        async with opened.database.listen("one", heard["one"].append):
+            async with (
+                opened.database.listen("two", heard["two"].append),
+                opened.database.listen("two", heard["two again"].append),
+            ):
+                assert await ask(url, connections) == without + 1
+                await ask(url, "SELECT pg_notify('one', 'a'), pg_notify('two', 'b')")
+                await eventually(lambda: heard == {"one": ["a"], "two": ["b"], "two again": ["b"]})
+            await ask(url, "SELECT pg_notify('two', 'too late'), pg_notify('one', 'c')")
+            await eventually(lambda: heard == {"one": ["a", "c"], "two": ["b"], "two again": ["b"]})
+        await eventually(lambda: _is(ask(url, connections), without))
+        async with opened.database.listen("one", heard["one"].append):
+            await ask(url, "SELECT pg_notify('one', 'd')")
+            await eventually(lambda: heard["one"] == ["a", "c", "d"])
+
+
+async def _is(asked, number):
+    return await asked == number
+
+
+async def test_all_listeners_are_told_when_the_connection_is_lost_and_is_back(
+    private_server, open_database, ask, eventually
+):
+    """The server dies without a word: nothing closes the connection."""
+    url = private_server.create_database("SELECT 1;")
+    told: list[str] = []
+
+    def telling(name):
+        return {"begun": lambda: told.append(f"{name} begun"), "lost": lambda: told.append(f"{name} lost")}
+
+    async with (
+        open_database(url) as opened,
+        opened.database.listen("one", print, **telling("one")),
+        opened.database.listen("two", print, **telling("two")),
+    ):
+        begun, lost = ["one begun", "two begun"], ["one lost", "two lost"]
+        await asyncio.to_thread(private_server.freeze)
+        await eventually(lambda: told == begun + lost, within_s=15)
+        private_server.thaw()
+        await eventually(lambda: told == begun + lost + begun, within_s=15)
 
 
 async def test_listening_is_503_while_the_database_is_away(private_server, open_database):

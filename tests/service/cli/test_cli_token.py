@@ -119,6 +119,22 @@ def test_token_refuses_what_it_cannot_make(configured: Any, arguments: tuple[str
     assert said in ended.err
 
 
+def test_token_with_a_role_that_no_rule_names_says_so_and_is_made(configured: Any) -> None:
+    """It may be for another service; and where no rule names any role, there is nothing to compare with."""
+    configured.environ["JWT_SECRET"] = SECRET
+    config = CONFIG + 'secret = { env = "JWT_SECRET" }\n'
+    configured.write("config.toml", config)
+    usual = configured("token", "--sub", "ada", "--role", "reder")
+    assert (usual.code, "No rule" in usual.err) == (0, False)
+    configured.write("config.toml", config + '[plugins.auth.roles.reader.tables."*"]\nactions = ["read"]\n')
+    printed = configured("token", "--sub", "ada", "--role", "reder", "--role", "admin", "--role", "x")
+    assert claims(printed.out)["role"] == ["reder", "admin", "x"]
+    assert printed.err.splitlines()[-2:] == [
+        "No rule in the settings names the role reder; did you mean reader?",
+        "No rule in the settings names the role x; there are admin, reader.",
+    ]
+
+
 def test_token_needs_something_that_signs(configured: Any) -> None:
     configured.write("config.toml", CONFIG + 'jwks = "https://issuer.example/jwks"\nalgorithms = ["RS256"]\n')
     ended = configured("token", "--sub", "1")
