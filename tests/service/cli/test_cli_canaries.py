@@ -418,7 +418,8 @@ def test_no_secret_shows_while_a_service_works_and_crashes(
 
     # commands beside it
     for path in ("/", "/health", "/health/ready", "/health/live", "/api/v1"):
-        assert ask(path, {"Accept": "application/json"})[0] in (200, 401), path
+        for kind in ("application/json", "text/html", "application/problem+json"):
+            assert ask(path, {"Accept": kind})[0] in (200, 401), path
     run(cli, "auth", "revoke", "--token", odd)
     run(cli, "auth", "revoke", "--token", "-", stdin=f"{good}\n")
     run(cli, "auth", "revoke", "--token", bad["malformed"], code=2)
