@@ -68,9 +68,11 @@ def show_difference(first: str, second: str, config: Path, overrides: tuple[str,
     """
     sides = [Chosen(config, name, overrides) for name in (first, second)]
     left, right = [side.settings() for side in sides]
-    if bound(left, sides[0]) or bound(right, sides[1]):  # the secrets of production need not be here
+    faults = [bound(left, sides[0]), bound(right, sides[1])]
+    if any(faults):  # the secrets of production need not be here
         click.echo("Compared as written: `pegboard check --env NAME` says what is wrong with each.", err=True)
-        left, right = [side.settings() for side in sides]
+        left.unbind()
+        right.unbind()
     rows = diff(left, right)
     if as_json:
         print_json([asdict(row) for row in rows])

@@ -67,6 +67,8 @@ class Settings:
         self.tree = tree
         self.bindings: dict[tuple[str, ...], Binding[Any]] = {}
         """What was bound so far, by the path of its table."""
+        self.models: dict[tuple[str, ...], type[BaseModel]] = {}
+        """What tables of plugins were to be, those too in which that left faults."""
         self._file = Layer(str(document.path), document)
         self._environ = environ
         self._report = report
@@ -80,6 +82,7 @@ class Settings:
     def bind(self, instance: str, model: type[M], *, run: object) -> M | None:
         """[plugins.INSTANCE] as `model`, validated with context `{"run": run}`. None where that left faults."""
         path = ("plugins", instance)
+        self.models[path] = model
         node = self._table(path)
         own = Table({key: child for key, child in node.entries.items() if key not in RESERVED}, node.place)
         binding = self._binding(own, model, context={"run": run}, also=RESERVED)
@@ -188,6 +191,10 @@ class Settings:
         """Raise the faults for the last time: nobody would read of those that plugins find later."""
         self.raise_faults()
         self._is_closed = True
+
+    def unbind(self) -> None:
+        """Show tables of plugins as they are written from now on, whether or not that is right."""
+        self.bindings = {("service",): self.bindings["service",]}
 
     # --- the parts of the tree
 

@@ -1,7 +1,7 @@
 """What the settings come to: every effective value with its origin, what differs between two, and a JSON Schema.
 
 Secrets are `***`; so is what merely looks like one in the tables of plugins whose types nobody knows, because they
-are off.
+are off. In a table with faults that is whatever no setting takes: a misspelt key says nothing of what is in it.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
 
 from service.secrets import MASK, may_be_secret, without_userinfo
-from service.settings.annotations import as_data, field_names
+from service.settings.annotations import as_data, field_names, inner, mentions_secret
 from service.settings.merging import Node, Table, Text, at, is_reference
 from service.settings.models import Reserved, ServiceSettings
-from service.settings.references import Source
+from service.settings.references import Source, read_text
 from service.settings.spelling import Path_, dotted, toml
 from service.settings.units import Secret
 
@@ -88,7 +88,9 @@ def _rows(settings: Settings) -> Iterator[Row]:
         if path in settings.bindings:
             yield from _bound_rows(settings, path)
         else:
-            yield from _raw_rows({key: entries[key] for key in entries if key not in reserved}, path)
+            own = {key: entries[key] for key in entries if key not in reserved}
+            model = settings.models.get(path)
+            yield from _raw_rows(own, path) if model is None else _guarded_rows(own, path, model)
     routes = at(settings.tree, ("routes",))
     if isinstance(routes, Table):
         yield from _raw_rows(routes.entries, ("routes",))
@@ -119,6 +121,30 @@ def _raw_rows(entries: Mapping[str, Node], path: tuple[str, ...]) -> Iterator[Ro
             yield from _raw_rows(node.entries, (*path, key))
         else:
             yield (*path, key), node.value, Source(node.place, node.value)
+
+
+def _guarded_rows(entries: Mapping[str, Node], path: tuple[str, ...], annotation: object) -> Iterator[Row]:
+    """As `_raw_rows`, where what `annotation` takes is expected and something else may stand."""
+    for key, node in entries.items():
+        expected = inner(annotation, key)
+        if isinstance(node, Table):
+            yield from _guarded_rows(node.entries, (*path, key), expected)
+        else:
+            yield (*path, key), _guarded(node.value, expected), Source(node.place, node.value)
+
+
+def _guarded(value: object, annotation: object) -> object:
+    """`value` with a Secret in the place of each part that no setting takes, or one that is a secret. The variable or
+    file that a part comes from is none."""
+    if isinstance(value, Text):
+        value = read_text(value.text, annotation)
+    if is_reference(value) and isinstance(value, Mapping):
+        return {key: _guarded(item, annotation) if key == "default" else item for key, item in value.items()}
+    if isinstance(value, Mapping):
+        return {key: _guarded(item, inner(annotation, key)) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_guarded(item, inner(annotation, index)) for index, item in enumerate(value)]
+    return Secret(repr(value)) if annotation is None or mentions_secret(annotation) else value
 
 
 def _shown(path: tuple[str, ...], value: object) -> str:

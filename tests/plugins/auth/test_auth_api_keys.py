@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -23,6 +22,7 @@ from plugins.database.pool import Postgres
 from service.api import DATABASE, Database, Ports, hookimpl
 from service.errors import SettingsError
 from service.testing import FakeClock, PostgresServer
+from tests.plugins.timing import ALIKE, PAIRS, Ask, area
 from tests.plugins.waiting import eventually
 
 SCHEMA = ";\n".join(STATEMENTS)
@@ -334,19 +334,31 @@ async def test_absent_and_wrong_and_ended_keys_cost_the_same(
 
 @pytest.mark.slow
 async def test_time_does_not_tell_absent_keys_from_wrong_ones(serve_keys: Any, kept: Store) -> None:
-    """Over 200 pairs in turns the chance that a wrong one took longer than an absent one is near one half: the
-    statistic of Mann and Whitney over the number of pairs, whose standard deviation is 0.029 here."""
+    """Nor from those that have ended."""
     service = await serve_keys()
-    wrong = [signed((await kept.make(f"ci-{each}")).text[:17] + new_key().text[17:60]) for each in range(200)]
-    taken: dict[str, list[float]] = {"wrong": [], "absent": []}
-    for each, text in enumerate(wrong):
-        turns = [("wrong", text), ("absent", new_key().text)]
-        for kind, key in turns if each % 2 else reversed(turns):
-            begun = time.perf_counter()
-            assert await sent(service, key) == INVALID
-            taken[kind].append(time.perf_counter() - begun)
-    above = sum((one > other) + (one == other) / 2 for one in taken["wrong"] for other in taken["absent"])
-    assert 0.4 < above / 200**2 < 0.6
+    made = [await kept.make(f"ci-{each}") for each in range(PAIRS)]
+    ended = [await kept.make(f"old-{each}") for each in range(PAIRS)]
+    for key in ended:
+        await kept.revoke(key)
+
+    def asking(texts: list[str]) -> Ask:
+        async def ask(number: int) -> None:
+            assert await sent(service, texts[number]) == INVALID
+
+        return ask
+
+    def absent() -> Ask:
+        """Others each time: an id that was asked for in this second is not asked for again."""
+        return asking([new_key().text for _ in range(PAIRS)])
+
+    await area(absent(), absent(), 50)
+    wrong = asking([signed(key.text[:17] + new_key().text[17:60]) for key in made])
+    low, high = ALIKE
+    for name, other in (("wrong", wrong), ("ended", asking([key.text for key in ended]))):
+        found = await area(other, absent())
+        assert low < found < high, f"{name}: {found:.3f}"
+    found = await area(asking(["none"] * 50), absent(), 50)
+    assert found < 0.1, "a difference would not be seen"
 
 
 # --- what is remembered

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator
+from itertools import product
 from typing import Any
 
 import orjson
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -51,15 +56,47 @@ def unsigned(algorithm: str) -> Make:
     return lambda forge: forge.signed(good(forge), {"alg": algorithm}, sign=lambda text: b"").rstrip(".") + "."
 
 
+def cut(make: Make) -> Make:
+    return lambda forge: make(forge).rstrip(".")
+
+
+def headed_by_nothing(algorithm: str) -> Make:
+    """Signed with an empty key: what `none` is where it is looked up among the hashes."""
+    return lambda forge: forge.signed(good(forge), {"alg": algorithm}, secret=b"")
+
+
 def respelled(change: Callable[[str], str]) -> Make:
     """The text of a valid token, changed."""
     return lambda forge: change(forge.signed(good(forge)))
 
 
+NONE = [
+    *map("".join, product("nN", "oO", "nN", "eE")),
+    *(
+        " none",
+        "none ",
+        "none\0",
+        "none\n",
+        "",
+        "nöne",
+        "\uff4e\uff4f\uff4e\uff45",
+        "non\u0435",
+        "null",
+        "NULL",
+        "undefined",
+        "0",
+        "false",
+    ),
+]
+"""In every case, beside what somebody might clean, fold or look up until it is none."""
+
+
 def named_none() -> Iterator[tuple[str, Make, tuple[int, str]]]:
-    for spelled in ("none", "None", "NONE", "nOnE", "noNe", " none", "none ", "", "nöne"):
+    for spelled in NONE:
         yield f"alg {spelled!r} without a signature", unsigned(spelled), INVALID
+        yield f"alg {spelled!r} without a signature and its dot", cut(unsigned(spelled)), INVALID
         yield f"alg {spelled!r} with one", headed(alg=spelled), INVALID
+        yield f"alg {spelled!r} with one of no bytes", headed_by_nothing(spelled), INVALID
 
 
 def absurd() -> Iterator[tuple[str, Make, tuple[int, str]]]:
@@ -69,6 +106,9 @@ def absurd() -> Iterator[tuple[str, Make, tuple[int, str]]]:
             yield f"{name} is {value!r}", of(**{name: value}), INVALID
         for text in ("NaN", "Infinity", "-Infinity", "1e400", "9" * 5000, "[" * 3000, "0x1", "1_0", "+5"):
             yield f"{name} is {text[:12]}", raw(f'{{SO,EXP,"{name}":{text}}}'), INVALID
+    for text in ("NaN", "Infinity", "-Infinity", "1e400", "9" * 5000, "[" * 3000, "01", "'x'", '"\\ud800"', "nul"):
+        yield f"a claim that nobody reads is {text[:12]}", raw(f'{{SO,EXP,"x":{text}}}'), INVALID
+        yield f"a name is {text[:12]}", raw(f"{{SO,EXP,{text}:1}}"), INVALID
     for value in ([], {}, None, "", 1, True, ["ada"]):
         yield f"sub is {value!r}", of(sub=value), INVALID
     for value in (1, True, {}, [1], ["user", None], [["user"]]):
@@ -254,6 +294,18 @@ async def test_token_just_over_8_kib_is_refused_and_one_just_below_is_not(serve:
     assert sizes == [(False, (200, "ada")), (True, INVALID)]
 
 
+async def test_nesting_100_000_deep_is_refused_before_it_is_decoded(
+    serve: Any, forge: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the payload and in the header, and signed: it is its length that nobody looks behind."""
+    service = await serve(service={"limits": {"line": "1MiB", "headers": "2MiB"}})
+    assert await forge.asked(service, token=forge.signed()) == (200, "ada")
+    deep = b'{"a":' * 100_000 + b"1" + b"}" * 100_000
+    monkeypatch.setattr("plugins.auth.tokens.verifying.urlsafe_b64decode", None)
+    for token in (forge.signed(deep), forge.signed(None, deep), forge.signed(b"[" * 100_000)):
+        assert await forge.asked(service, token=token) == INVALID
+
+
 def test_hostile_text_of_8_kib_is_parsed_within_milliseconds(rules: Rules) -> None:
     texts = ("." * 8192, "a." * 4096, "a" * 8192, f"{'a' * 4000}.{'a' * 4000}", base64.b64encode(b"[" * 6000).decode())
     began = time.process_time()
@@ -261,6 +313,27 @@ def test_hostile_text_of_8_kib_is_parsed_within_milliseconds(rules: Rules) -> No
         with pytest.raises(Refused):
             parse(text, rules)
     assert time.process_time() - began < 0.05
+
+
+# --- where no token is looked for
+
+
+@pytest.mark.parametrize(
+    "name", ["access_token", "token", "jwt", "authorization", "Authorization", "bearer", "id_token"]
+)
+async def test_token_anywhere_but_in_its_header_is_no_token(serve: Any, forge: Any, name: str) -> None:
+    """In the query (RFC 9700, section 4.3.2), a form, a cookie, another header: whoever sends it so is anonymous."""
+    service, open_ = await serve(), await serve({"default": "optional"})
+    token = forge.signed()
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    for path in (f"/api/v1/who?{name}={token}", f"/api/v1/who?{name}=Bearer%20{token}"):
+        assert await forge.asked(service, path) == (401, "NO_TOKEN")
+        assert await forge.asked(open_, path) == (200, None)
+    for headers in ({"Cookie": f"{name}={token}"}, {f"X-{name}": f"Bearer {token}"}, {"Proxy-Authorization": token}):
+        assert await forge.asked(service, **headers) == (401, "NO_TOKEN")
+        assert await forge.asked(open_, **headers) == (200, None)
+    async with service.client.post("/api/v1/who", data=f"{name}={token}", headers=form) as told:
+        assert (told.status, (await told.json())["error"]["code"]) == (401, "NO_TOKEN")
 
 
 # --- keys that a token brings along, and keys that are no secrets
@@ -293,10 +366,65 @@ async def test_keys_in_headers_are_refused_and_nobody_is_asked_for_them(
     assert connections == 0
 
 
+async def test_address_in_a_token_is_never_asked_where_an_issuer_is(
+    serve: Any, forge: Any, rsa_pair: Any, other_rsa: Any
+) -> None:
+    """The issuer of the settings is, at the one address that they give, whatever a kid says."""
+    asked: list[str] = []
+    connections = 0
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.raw_path)
+        return web.json_response({"keys": [rsa_pair.jwk(kid="theirs", alg="RS256")]})
+
+    def connected(reader: object, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        writer.close()
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    async with TestServer(app) as issuer, await asyncio.start_server(connected, "127.0.0.1", 0) as listener:
+        url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/keys"
+        service = await serve({"jwks": str(issuer.make_url("/jwks")), "algorithms": ["RS256"]}, bare=True)
+        assert await forge.asked(service, token=rsa_pair.token("RS256", kid="theirs")) == (200, "ada")
+        for kid in ("theirs", "unknown", url, "../secret", "/secret", "?kid=1", "#", "http:", "a\r\nHost: evil"):
+            for header in ({}, {"jku": url}, {"x5u": url}, {"jwk": other_rsa.jwk()}, {"iss": url}):
+                token = other_rsa.token("RS256", forge.claims(iss=url, jku=url), kid=kid, **header)
+                assert await forge.asked(service, token=token) == INVALID, (kid, header)
+        assert await forge.asked(service, token=rsa_pair.token("RS256", kid="theirs", jku=url)) == INVALID
+        assert connections == 0
+        assert set(asked) == {"/jwks"}
+        assert len(asked) <= 2, "at the start, and once in 30 s for all kids that are unknown"
+
+
+async def test_none_is_refused_where_all_keys_are_public(serve: Any, forge: Any, rsa_pair: Any, ec_pair: Any) -> None:
+    service = await serve({"keys": [rsa_pair.pem, ec_pair.pem], "algorithms": ["RS256", "ES256"]}, bare=True)
+    for spelled in NONE:
+        for make in (unsigned(spelled), cut(unsigned(spelled)), headed(alg=spelled), headed_by_nothing(spelled)):
+            assert await forge.asked(service, token=make(forge)) == INVALID, spelled
+    for algorithm in ("HS256", "HS384", "HS512"):
+        for make in (unsigned(algorithm), headed(alg=algorithm), headed_by_nothing(algorithm)):
+            assert await forge.asked(service, token=make(forge)) == INVALID, algorithm
+
+
 def encodings(pair: Any) -> dict[str, bytes]:
     """What somebody might take a public key for, who takes it for a secret."""
     pem, der, jwk = pair.pem, pair.der, json.dumps(pair.jwk())
+    ssh = pair.public.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+    required = {name: value for name, value in pair.jwk().items() if name in ("crv", "e", "kty", "n", "x", "y")}
+    own = {}
+    if "n" in required:
+        own["PKCS 1 in PEM"] = pair.public.public_bytes(Encoding.PEM, PublicFormat.PKCS1)
     return {
+        **own,
+        "OpenSSH": ssh,
+        "OpenSSH with whose it is": ssh + b" ada@host",
+        "JWK as a thumbprint has it": json.dumps(required, sort_keys=True, separators=(",", ":")).encode(),
+        "PEM, indented": pem.replace("\n", "\n  ").encode(),
+        "PEM in one line": pem.replace("\n", "\\n").encode(),
+        "PEM in base64url": base64.urlsafe_b64encode(pem.encode()).rstrip(b"="),
+        "DER in hex, upper case": der.hex().upper().encode(),
         "PEM": pem.encode(),
         "PEM, no newline at its end": pem.strip().encode(),
         "PEM with CRLF": pem.replace("\n", "\r\n").encode(),
@@ -314,14 +442,31 @@ def encodings(pair: Any) -> dict[str, bytes]:
     }
 
 
+def parts(pair: Any) -> dict[str, bytes]:
+    """Of a public key, what could pass for a secret by itself: no text by which anyone would know it."""
+    jwk = pair.jwk()
+    found = {f"{name} of the JWK": jwk[name].encode() for name in ("n", "e", "x", "y") if name in jwk}
+    found |= {f"{name}, decoded": base64.urlsafe_b64decode(text + b"==") for name, text in found.items()}
+    found["the body of the PEM"] = "".join(pair.pem.splitlines()[1:-1]).encode()
+    found["SHA-256 of the DER"] = hashlib.sha256(pair.der).digest()
+    if "crv" in jwk:
+        found["raw"] = pair.public.public_bytes(*RAW[jwk["kty"]])
+    return found
+
+
+RAW = {"EC": (Encoding.X962, PublicFormat.UncompressedPoint), "OKP": (Encoding.Raw, PublicFormat.Raw)}
+
+
 async def test_hmac_signed_with_a_public_key_is_refused_in_every_encoding(
-    serve: Any, forge: Any, rsa_pair: Any, ec_pair: Any
+    serve: Any, forge: Any, rsa_pair: Any, ec_pair: Any, ed_pair: Any
 ) -> None:
-    settings = {"keys": [rsa_pair.pem, json.dumps(ec_pair.jwk(kid="ec"))], "algorithms": ["RS256", "ES256", "HS256"]}
-    service = await serve(settings)  # a secret is there as well, so that HS256 is not refused by its name
-    for pair in (rsa_pair, ec_pair):
-        for name, secret in encodings(pair).items():
-            for header in ({"alg": "HS256"}, {"alg": "HS256", "kid": "ec"}):
+    keys = [rsa_pair.pem, json.dumps(ec_pair.jwk(kid="ec")), ed_pair.pem]
+    settings = {"keys": keys, "algorithms": ["RS256", "ES256", "EdDSA", "HS256", "HS512"], "secret": "s" * 64}
+    service = await serve(settings, bare=True)  # a secret is there as well, so that HS256 is not refused by its name
+    assert await forge.asked(service, token=forge.signed(secret="s" * 64)) == (200, "ada")
+    for pair in (rsa_pair, ec_pair, ed_pair):
+        for name, secret in {**encodings(pair), **parts(pair)}.items():
+            for header in ({"alg": "HS256"}, {"alg": "HS256", "kid": "ec"}, {"alg": "HS512"}):
                 assert await forge.asked(service, token=forge.signed(None, header, secret=secret)) == INVALID, name
 
 

@@ -190,6 +190,9 @@ async def test_two_roles_have_the_rows_of_either_and_the_columns_of_both(tables:
         {"userId": 2**63 - 1},
         {"userId": "1\0"},
         {"userId": "\u0661"},
+        {"userId": "9" * 5000},
+        {"userId": ["1"] * 500},
+        {"userId": {"userId": {"userId": 1}}},
     ],
 )
 async def test_claim_that_is_no_value_of_the_column_is_no_row(tables: Tables, claims: dict[str, Any]) -> None:

@@ -67,6 +67,31 @@ def test_secrets_and_what_looks_like_one_are_masked(load: Load) -> None:
     assert shown(settings)["plugins.database.url"][0] == '"postgres://app:***@db/app"'
 
 
+def test_what_no_setting_takes_is_masked_and_what_one_takes_is_shown(load: Load) -> None:
+    """In a table with faults: nobody knows what a misspelt key was to hold."""
+    text = """
+[plugins.auth]
+enabled = true
+issuer = "me"
+isuer = "hunter2"
+secret = { env = "AUTH_SECRET", default = "hunter2" }
+more = { deep = ["hunter2"] }
+other = { env = "OTHER", default = "hunter2" }
+"""
+    settings = load(text, overrides=["plugins.auth.keys=hunter2"])
+    assert settings.faults
+    rows = {path: value for path, (value, _) in shown(settings).items() if path.startswith("plugins.auth.")}
+    assert rows == {
+        "plugins.auth.enabled": "true",
+        "plugins.auth.issuer": '"me"',
+        "plugins.auth.isuer": '"***"',
+        "plugins.auth.secret": '{ env = "AUTH_SECRET", default = "***" }',
+        "plugins.auth.more.deep": '["***"]',
+        "plugins.auth.other": '{ env = "OTHER", default = "***" }',
+        "plugins.auth.keys": '"***"',
+    }
+
+
 def test_diff_names_what_differs_and_nothing_else(load: Load) -> None:
     first, second = load(TOML), load(TOML, environment="production")
     paths = [difference.path for difference in diff(first, second)]
