@@ -11,6 +11,9 @@ from service.api import Door, MountedRoute
 LISTS: Final = ".list"
 """How the name of a route ends that answers with a page of rows and takes `limit`: `users.list`."""
 
+METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
+"""In the order in which they are shown."""
+
 TO_TRY: Final = "?limit=3"
 """What is asked of a list to see what it is like (chosen)."""
 
@@ -116,5 +119,11 @@ def _places(routes: Iterable[MountedRoute]) -> list[Place]:
     places = []
     for path, here in shared.items():
         first = here.get("GET") or next(iter(here.values()))
-        places.append(Place(path, first.name, tuple(here), first.summary, first.door))
+        places.append(Place(path, first.name, _shown(here), first.summary, first.door))
     return places
+
+
+def _shown(methods: Collection[str]) -> tuple[str, ...]:
+    """In their order, others last; OPTIONS, which tells of the others, only where there are none."""
+    telling = [method for method in methods if method != "OPTIONS"] or methods
+    return tuple(sorted(telling, key=lambda method: METHODS.index(method) if method in METHODS else len(METHODS)))

@@ -79,6 +79,7 @@ class Extra:
         def routes(self) -> Iterator[Route]:
             yield Route("POST", "pets", self._answer, name="pets.create", summary="Create one.")
             yield Route("GET", "pets", self._answer, name="pets.list", summary="List <i>pets</i>.")
+            yield Route("OPTIONS", "pets/{id}", self._answer, name="pets.options")
             yield Route("GET", "pets/{id}", self._answer, name="pets.read")
             yield Route("DELETE", "pets/{id}", self._answer, name="pets.delete")
             yield Route("GET", "", self._answer, name="extra.index")
@@ -211,7 +212,7 @@ async def test_resource_shows_its_methods_and_what_is_below_it(make_service: Mak
     shown = Shown(html)
     assert shown.texts["h3"] == ["pets", "its"]
     pets = html.partition("<article>")[2].partition("</article>")[0]
-    assert re.findall(r'class="method">([A-Z ]+)<', pets) == ["POST GET", "GET DELETE"]
+    assert re.findall(r'class="method">([A-Z ]+)<', pets) == ["GET POST", "GET DELETE"]
     assert re.findall(r'class="path"[^>]*>([^<]+)<', pets) == ["/api/v1/pets", "/api/v1/pets/{id}"]
     assert shown.links == ["/api/v1/pets", "/api/v1/it's", "/api/v1", "/api/v1/hidden"]
 
