@@ -8,12 +8,11 @@ surrogates and numbers.
 from __future__ import annotations
 
 import json
-import re
 from json.encoder import encode_basestring as quote
 from typing import Final, NoReturn
 
 from plugins.resources.parse.faults import cut
-from plugins.resources.schema.kinds import MAX_NUMBER_CHARS
+from plugins.resources.schema.kinds import MAX_DIGITS, digits_of
 
 MAX_DEPTH: Final = 64
 """Objects and lists inside each other (chosen)."""
@@ -21,8 +20,9 @@ MAX_DEPTH: Final = 64
 SMALL_INTEGERS: Final = 1_000
 """Those below are made once: a body of 1 MiB may have 500,000 of them (measured: 40 ms instead of 150 to read)."""
 
-_HUGE: Final = re.compile(r"[eE][+-]?0*[1-9][0-9]{3,}")
-"""An exponent of four digits and more: more zeros than anybody means."""
+MAX_ADDED_DIGITS: Final = 100_000
+"""By which the numbers of one document may grow where their exponents are written out (chosen): `1e399` has 5
+characters, and 400 in the answer."""
 
 
 class Malformed(ValueError):
@@ -46,13 +46,13 @@ def read_document(text: str | bytes) -> Document:
             text = text.decode()
         if text.startswith("\ufeff"):
             raise Malformed("is not JSON at line 1, column 1: unexpected byte order mark")
-        document: Document = _DECODER.decode(text)
+        document: Document = _decoder().decode(text)
         if "\\u" in text or text.count("[") + text.count("{") > MAX_DEPTH:  # else there is nothing to be found
             _check(document, MAX_DEPTH)
     except UnicodeDecodeError as error:
         raise Malformed(f"is not UTF-8 at byte {error.start + 1}") from None
     except json.JSONDecodeError as error:
-        what = error.msg[0].lower() + error.msg[1:]
+        what = error.msg[0].lower() + error.msg[1:].removesuffix(" at").removesuffix(" starting")
         raise Malformed(f"is not JSON at line {error.lineno}, column {error.colno}: {what}") from None
     except RecursionError:
         raise Malformed(_TOO_DEEP) from None
@@ -80,20 +80,31 @@ class _Integers(dict[str, Number]):
     """What integers are read as, by how they are spelled; the small ones are there already."""
 
     def __missing__(self, text: str) -> Number:
-        if len(text) > MAX_NUMBER_CHARS:
+        if len(text) > MAX_DIGITS:
             raise _too_long(text)
         return Number(text)
 
 
-def _fraction(text: str) -> Number:
-    """What a number with a point or an exponent is read as."""
-    if len(text) > MAX_NUMBER_CHARS or _HUGE.search(text):
-        raise _too_long(text)
-    return Number(text)
+class _Fractions:
+    """What numbers with a point or an exponent are read as, in one document."""
+
+    __slots__ = ("_added",)
+
+    def __init__(self) -> None:
+        self._added = 0
+
+    def __call__(self, text: str) -> Number:
+        digits = digits_of(text)
+        if digits > MAX_DIGITS:
+            raise _too_long(text)
+        self._added += max(digits - len(text), 0)
+        if self._added > MAX_ADDED_DIGITS:
+            raise Malformed(f"has numbers whose exponents stand for more than {MAX_ADDED_DIGITS:,} digits")
+        return Number(text)
 
 
 def _too_long(text: str) -> Malformed:
-    return Malformed(f"has a number that is too long: {cut(text)}")
+    return Malformed(f"has a number of more than {MAX_DIGITS} digits: {cut(text)}")
 
 
 def _refuse(word: str) -> NoReturn:
@@ -111,12 +122,17 @@ def _object(pairs: list[tuple[str, Document]]) -> dict[str, Document]:
     return made
 
 
-_DECODER: Final = json.JSONDecoder(
-    parse_int=_Integers({str(value): Number(value) for value in range(SMALL_INTEGERS)}).__getitem__,
-    parse_float=_fraction,
-    parse_constant=_refuse,
-    object_pairs_hook=_object,
-)
+_INTEGERS: Final = _Integers({str(value): Number(value) for value in range(SMALL_INTEGERS)})
+
+
+def _decoder() -> json.JSONDecoder:
+    """For one document."""
+    return json.JSONDecoder(
+        parse_int=_INTEGERS.__getitem__,
+        parse_float=_Fractions(),
+        parse_constant=_refuse,
+        object_pairs_hook=_object,
+    )
 
 
 def _check(document: Document, depth: int) -> None:

@@ -25,7 +25,7 @@ from typing import Final
 from plugins.resources.parse.composed import MAX_DIMENSIONS, Part, Reader, array_of, composite_of
 from plugins.resources.parse.documents import Document, Number, write_document
 from plugins.resources.schema.catalogue import Column, Type
-from plugins.resources.schema.kinds import MAX_NUMBER_CHARS, NO_DIGITS, Kind, Unfit
+from plugins.resources.schema.kinds import MAX_DIGITS, NO_DIGITS, Kind, Unfit
 
 HEADER_BYTES: Final = 4
 """What a modifier of text or numeric is above its meaning (VARHDRSZ)."""
@@ -133,7 +133,7 @@ def _number(kind: Kind, modifier: int | None) -> Reader:
     return number
 
 
-_EXACT: Final = Context(prec=MAX_NUMBER_CHARS)
+_EXACT: Final = Context(prec=MAX_DIGITS)
 """As many digits as a number may have: the usual context rounds to 28."""
 
 

@@ -40,8 +40,9 @@ OPERATORS: Final = (*TEXTUAL, "has", "overlaps")
 VECTORS: Final = frozenset({"int2vector", "oidvector"})
 """PostgreSQL's own, which look like arrays and cannot be made of one."""
 
-MAX_NUMBER_CHARS: Final = 400
-"""Of a number, in a query or a body (chosen; PostgreSQL takes 131,072 digits before the point)."""
+MAX_DIGITS: Final = 400
+"""Of a number, in a query or a body, once it is written without an exponent, as PostgreSQL shows it (chosen; it takes
+131,072 before the point, and has 309 for the largest floating-point number)."""
 MAX_LABELS_SHOWN: Final = 50
 
 NO_DIGITS: Final = frozenset({"NaN", "Infinity", "-Infinity"})
@@ -76,7 +77,7 @@ class Kind:
 
 
 _INTEGER: Final = re.compile(r"-?[0-9]+")
-_NUMBER: Final = re.compile(r"-?([0-9]+(?:\.[0-9]+)?)(?:[eE][+-]?[0-9]{1,3})?")
+_NUMBER: Final = re.compile(r"-?([0-9]+)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]+))?")
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-?)[0-9a-fA-F]{4}\1[0-9a-fA-F]{4}\1[0-9a-fA-F]{4}\1[0-9a-fA-F]{12}")
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _TIME: Final = re.compile(r"[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?")
@@ -97,7 +98,7 @@ def _integer(bits: int) -> Callable[[str], str]:
     def integer(text: str) -> str:
         if not _INTEGER.fullmatch(text):
             raise Unfit("must be an integer")
-        if len(text) > MAX_NUMBER_CHARS or not -limit <= (value := int(text)) < limit:
+        if len(text) > MAX_DIGITS or not -limit <= (value := int(text)) < limit:
             raise Unfit(f"must be from {-limit} to {limit - 1}")
         return str(value)
 
@@ -116,21 +117,32 @@ def _number(text: str) -> str:
         return text
     if not _NUMBER.fullmatch(text):
         raise Unfit("must be a number")
-    if len(text) > MAX_NUMBER_CHARS:
-        raise Unfit(f"must have at most {MAX_NUMBER_CHARS} digits")
+    if digits_of(text) > MAX_DIGITS:
+        raise Unfit(f"must have at most {MAX_DIGITS} digits")
     return text
+
+
+def digits_of(text: str) -> int:
+    """How many digits a number has without its exponent; of a text that is too long to be looked at, its length."""
+    match = _NUMBER.fullmatch(text) if len(text) <= MAX_DIGITS else None
+    if match is None:
+        return len(text)
+    shift, fraction = int(match[3] or 0), match[2] or ""
+    return max(len(match[1]) + shift, 1) + max(len(fraction) - shift, 0)
 
 
 def _float(code: Literal["f", "d"]) -> Callable[[str], str]:
     def floating(text: str) -> str:
-        if _number(text) in NO_DIGITS:
+        if text in NO_DIGITS:
             return text
         match = _NUMBER.fullmatch(text)
+        if match is None:
+            raise Unfit("must be a number")
         try:
             (value,) = struct.unpack(code, struct.pack(code, float(text)))
         except OverflowError:
             value = math.inf
-        vanished = value == 0 and match is not None and match[1].strip("0.") != ""
+        vanished = value == 0 and f"{match[1]}{match[2] or ''}".strip("0") != ""
         if math.isinf(value) or vanished:  # PostgreSQL refuses both
             raise Unfit(f"is out of range for a floating-point number of {struct.calcsize(code)} bytes")
         return text

@@ -114,8 +114,8 @@ HOSTILE = [
     ('{"id":1,"id":2}', "filter", "has the name id twice in one object."),
     ('{"name":"\\u0000"}', "filter", "has a NUL character in a text."),
     ('{"name":"\\ud800"}', "filter", "has half of a surrogate pair in a text."),
-    ('{"id":1e9999}', "filter", "has a number that is too long: 1e9999."),
-    ('{"id":' + "9" * 401 + "}", "filter", f"has a number that is too long: {'9' * 100}...."),
+    ('{"id":1e9999}', "filter", "has a number of more than 400 digits: 1e9999."),
+    ('{"id":' + "9" * 401 + "}", "filter", f"has a number of more than 400 digits: {'9' * 100}...."),
     ("[" * 1000, "filter", "has more than 64 objects and lists inside each other."),
     # other things than conditions
     ("[]", "filter", OBJECT),
