@@ -208,7 +208,15 @@ def _value(kind: Kind, operator: str, given: str | tuple[str, ...]) -> str | tup
         raise Unfit("must be two values, the least and the greatest")
     if len(given) > MAX_VALUES:
         raise Unfit(f"must have at most {MAX_VALUES} values")
-    return tuple([parse(each) for each in given])
+    values: list[str] = []
+    try:
+        for each in given:
+            values.append(parse(each))  # noqa: PERF401  # whose length says which one is wrong
+    except Unfit as unfit:
+        if len(given) == 1:
+            raise
+        raise Unfit(f"is wrong at [{len(values)}], which {unfit}") from None
+    return tuple(values)
 
 
 def _compared(kind: Kind, operator: str) -> Kind:

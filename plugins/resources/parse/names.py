@@ -40,7 +40,7 @@ class Names:
         takes = field.kind.operators if field is not None else OPERATORS
         if operator in takes:
             return True
-        what = f"has no operator {cut(operator)}"
+        what = f"has no operator {cut(operator)}" if operator else "names no operator"
         if field is not None and operator in OPERATORS:
             what = f"is of kind {field.kind.name} and has no operator {operator}"
         self.blame(place, f"{what}; it takes {', '.join(takes)}.")

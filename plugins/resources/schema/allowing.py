@@ -65,8 +65,8 @@ def allowed(
     for why in dict.fromkeys(filter(None, reasons.values())):
         out = listed([action for action, other in reasons.items() if other == why])
         findings.say(
-            f"{table.name}: {out} left out, because {why}, or write writes = {toml(actions or False)} under "
-            f"{findings.header(table.name)}."
+            f"{table.name}: {out} left out, because {why}; where it is meant so, write "
+            f"writes = {toml(actions or False)} under {findings.header(table.name)}."
         )
     return Writes(frozenset(actions), creatable, changeable, modified)
 

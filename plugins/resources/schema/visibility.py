@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 
 from plugins.resources.schema.catalogue import Catalogue, Table
 from plugins.resources.schema.findings import Findings, names
@@ -39,8 +39,8 @@ def visible_columns(
         secret = [name for name in shown if looks_secret(name)]
         if secret:
             findings.say(
-                f"{table.name}: {listed(secret)} hidden, because of the name; to show it, name it in fields = [...] "
-                f"under {header}."
+                f"{table.name}: {listed(secret)} hidden, because of the name; to show {_it(secret)}, "
+                f"name {_it(secret)} in fields = [...] under {header}."
             )
         shown = [name for name in shown if name not in secret]
         for name in [name for name in shown if name in betraying]:
@@ -52,8 +52,8 @@ def visible_columns(
     forbidden = [name for name in shown if not table.columns[name].is_readable]
     if forbidden:
         findings.say(
-            f"{table.name}: {listed(forbidden)} left out, because the database role may not read it; grant SELECT to "
-            f"show it."
+            f"{table.name}: {listed(forbidden)} left out, because the database role may not read {_it(forbidden)}; "
+            f"grant SELECT to show {_it(forbidden)}."
         )
     return [name for name in shown if name not in forbidden]
 
@@ -99,3 +99,7 @@ def _references(catalogue: Catalogue) -> Iterator[tuple[str, str, str, str]]:
         for key in table.foreign_keys:
             for column, target in zip(key.columns, key.target_columns, strict=True):
                 yield table.name, column, key.target, target
+
+
+def _it(columns: Collection[str]) -> str:
+    return "it" if len(columns) == 1 else "them"

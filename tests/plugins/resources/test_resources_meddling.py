@@ -147,7 +147,8 @@ async def test_rule_that_gives_no_row_back_leaves_its_action_out_and_the_start_s
         assert (await api.send("PATCH", f"{name}/1", {"gone": True}))[0] == 200
         assert (
             f"{name}: delete left out, because a rule does something else instead and gives no row back; end that rule "
-            f'with RETURNING, or write writes = ["create", "update"] under [plugins.resources.table.{name}].'
+            'with RETURNING; where it is meant so, write writes = ["create", "update"] under '
+            f"[plugins.resources.table.{name}]."
         ) in api.said
 
 

@@ -372,9 +372,10 @@ async def test_view_is_written_through_as_far_as_it_goes(serve, awkward_sql):
     said = [sentence for sentence in api.said if "left out" in sentence]
     assert said == [
         "staff_count: create, update and delete left out, because no row of a view like this can be written; an "
-        "INSTEAD OF trigger would make it one, or write writes = false under [plugins.resources.table.staff_count].",
-        "totals: create, update and delete left out, because no row of a materialised view like this can be written, "
-        "or write writes = false under [plugins.resources.table.totals].",
+        "INSTEAD OF trigger would make it one; where it is meant so, write writes = false under "
+        "[plugins.resources.table.staff_count].",
+        "totals: create, update and delete left out, because no row of a materialised view like this can be written; "
+        "where it is meant so, write writes = false under [plugins.resources.table.totals].",
     ]
 
 
@@ -411,8 +412,8 @@ async def test_role_that_may_not_write_all_is_offered_what_it_may(serve_at, make
     assert (await service.send("POST", "a", {"id": 2}))[0] == 405
     assert (await service.send("DELETE", "a/1"))[0] == 204
     assert (
-        "a: create left out, because the database role may not; grant INSERT to allow it, or write writes = "
-        '["update", "delete"] under [plugins.resources.table.a].'
+        "a: create left out, because the database role may not; grant INSERT to allow it; where it is meant "
+        'so, write writes = ["update", "delete"] under [plugins.resources.table.a].'
     ) in service.said
     assert any(sentence.startswith("a: kept_at is not set when a row is written") for sentence in service.said)
 
