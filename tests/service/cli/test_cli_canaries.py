@@ -271,7 +271,10 @@ def guarded_redis() -> Iterator[Callable[[str], str]]:
         yield guard
 
 
-@pytest.mark.parametrize("is_strict", [True, False], ids=["strict, JSON", "tolerant, text"])
+@pytest.mark.parametrize(
+    "is_strict",
+    [pytest.param(True, id="strict, JSON"), pytest.param(False, id="tolerant, text", marks=pytest.mark.slow)],
+)
 def test_no_secret_shows_while_a_service_works_and_crashes(
     cli: Any, make_database: Callable[[str], str], guarded_redis: Callable[[str], str], *, is_strict: bool
 ) -> None:
