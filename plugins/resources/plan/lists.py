@@ -32,7 +32,7 @@ from plugins.resources.plan.sql import (
     rows_conditions,
     where_clause,
 )
-from plugins.resources.schema.granted import EVERY_ROW, Rows
+from plugins.resources.schema.granted import UNRESTRICTED, Rows
 from plugins.resources.schema.naming import quoted, relation
 from plugins.resources.schema.resource import Child, Field, Order, Resource
 from plugins.resources.shapes import Counting, Shape, shape_of
@@ -55,7 +55,7 @@ class Chosen(NamedTuple):
 class ListStatement:
     """The lists of a resource, or, with a `Below`, of its rows that belong to one row of another; of `rows` alone."""
 
-    def __init__(self, resource: Resource, below: Below | None = None, rows: Rows = EVERY_ROW) -> None:
+    def __init__(self, resource: Resource, below: Below | None = None, rows: Rows = UNRESTRICTED) -> None:
         self._resource = resource
         self.source = f"{relation(resource.table)} t"
         first = below.size + 1 if below is not None else 1
@@ -202,7 +202,7 @@ class Below:
     """The rows of a child that belong to one row of its parent, whose key is bound from `$1` on, and behind it the
     values of `rows`, which the parent's is one of."""
 
-    def __init__(self, parent: Resource, child: Child, rows: Rows = EVERY_ROW) -> None:
+    def __init__(self, parent: Resource, child: Child, rows: Rows = UNRESTRICTED) -> None:
         self.parent = parent
         self.child = child
         self.size = len(parent.key) + rows.size

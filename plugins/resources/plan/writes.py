@@ -25,7 +25,6 @@ from plugins.resources.schema.resource import Field
 MAX_TEXTS: Final = 64
 """Statements that are kept for one resource (chosen: making one takes 5 us)."""
 
-
 UNSEEN: Final = b"true"
 """What stands in the place of a row that may not be read."""
 

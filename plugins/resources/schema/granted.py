@@ -37,7 +37,7 @@ class Rows:
         return sum(map(len, self.alternatives))
 
 
-EVERY_ROW: Final = Rows()
+UNRESTRICTED: Final = Rows()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Granted:
     """A resource as far as it is granted."""
 
     resource: Resource
-    rows: Rows = EVERY_ROW
+    rows: Rows = UNRESTRICTED
 
 
 def rows_of(where: Where, table: Table) -> tuple[Rows, tuple[str, ...]]:
@@ -57,7 +57,7 @@ def rows_of(where: Where, table: Table) -> tuple[Rows, tuple[str, ...]]:
         if len(texts) == len(pairs):
             found[texts] = tuple([table.columns[column] for column, _ in texts])
     if () in found:
-        return EVERY_ROW, ()
+        return UNRESTRICTED, ()
     return Rows(tuple(found.values())), tuple([text for pairs in found for _, text in pairs])
 
 
@@ -120,7 +120,7 @@ def _names(columns: Iterable[Column]) -> list[str]:
     return [column.name for column in columns]
 
 
-def granted(resource: Resource, grant: Grant) -> tuple[Granted | None, tuple[str, ...]]:
+def as_granted(resource: Resource, grant: Grant) -> tuple[Granted | None, tuple[str, ...]]:
     """The resource as the grant leaves it, and the values of its rows; None where no field is left."""
     narrow = narrowed(resource, grant.readable, grant.writable)
     if narrow is None:
