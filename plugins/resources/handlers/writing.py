@@ -93,13 +93,7 @@ class WriteHandler:
 
     async def update(self, request: Request, bound: Bound = ()) -> Answer:
         key = self._key(request)
-        row = await self._received(request, self._updated, key)
-        if row.fields:
-            return await self._changed(key, row, bound)
-        body = await self._fetch_json(self._statements.read, *key, *bound)
-        if body is None:
-            raise await self._absent((*key, *bound[: self._size]))
-        return _shown(body)
+        return await self._changed(key, await self._received(request, self._updated, key), bound)
 
     async def replace(self, request: Request, bound: Bound = ()) -> Answer:
         key = self._key(request)
@@ -130,6 +124,8 @@ class WriteHandler:
         return key
 
     async def _changed(self, key: Sequence[str], row: Row, bound: Bound) -> Answer:
+        if not row.fields and not row.absent:
+            return _shown(await self._as_it_is(key, bound))
         sql, arguments = self._statements.update((*key, *bound), row)
         columns = [field.column.name for field in (*row.fields, *row.absent)]
         look = self._look("update", (*key, *bound))
@@ -137,6 +133,13 @@ class WriteHandler:
         if written is None or written.row == GONE:
             raise await self._absent((*key, *bound[: self._size]))
         return _shown(written.row)
+
+    async def _as_it_is(self, key: Sequence[str], bound: Bound) -> bytes:
+        """The row with this key, as far as it may be read. Raises where there is none."""
+        row = await self._fetch_json(self._statements.read, *key, *bound)
+        if row is None:
+            raise await self._absent((*key, *bound[: self._size]))
+        return row
 
     def _look(self, action: Action, key: Sequence[str]) -> Look | None:
         """What is looked for where no row comes back; nothing where that can only mean that there is none."""

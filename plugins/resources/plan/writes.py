@@ -92,7 +92,7 @@ class WriteStatements:
         return f"INSERT INTO {self._relation} AS t {given}{self._returning_new}"
 
     def update(self, bound: Sequence[str], row: Row) -> tuple[str, Sequence[str | None]]:
-        """Other values in a row; there is at least one. `bound` are its key and the values of rows."""
+        """Other values in a row, of which there is at least one. `bound` are its key and the values of rows."""
         terms = [
             f"{quoted(field.column.name)} = {cast_value(number, field.column.type)}"
             for number, field in enumerate(row.fields, self._first)

@@ -16,7 +16,7 @@ from plugins.resources.schema.allowing import must_be_given
 from plugins.resources.schema.catalogue import Column, Table
 from plugins.resources.schema.kinds import Unfit, kind_of
 from plugins.resources.schema.resource import Child, Field, Resource
-from service.api import Grant, Grantable, Where
+from service.api import Action, Grant, Grantable, Where
 
 HIDDEN_KEY: Final = "its key is hidden"
 
@@ -30,6 +30,10 @@ class Rows:
     @property
     def are_all(self) -> bool:
         return () in self.alternatives
+
+    @property
+    def are_none(self) -> bool:
+        return not self.alternatives
 
     @property
     def size(self) -> int:
@@ -113,7 +117,7 @@ def leads_to(parent: Resource, child: Child, rows: Resource) -> bool:
     """Whether what leads from the parent to `rows`, the child's, is seen at both ends."""
     seen = {field.column.name for field in rows.fields.values()}
     is_led = any(each is child for each in parent.children)
-    return parent.has_items and is_led and seen.issuperset(_names(child.columns))
+    return is_served(parent, "read") and is_led and seen.issuperset(_names(child.columns))
 
 
 def _names(columns: Iterable[Column]) -> list[str]:
@@ -126,7 +130,27 @@ def as_granted(resource: Resource, grant: Grant) -> tuple[Granted | None, tuple[
     if narrow is None:
         return None, ()
     rows, values = rows_of(grant.where, resource.table)
-    return Granted(narrow, rows), values
+    return Granted(settled(narrow, rows), rows), values
+
+
+def settled(resource: Resource, rows: Rows) -> Resource:
+    """The resource as its rows can be changed: where there are several alternatives, what tells them apart stays as it
+    is. Else a row could be taken from what one of them is for to what only another one is for."""
+    if len(rows.alternatives) < 2:
+        return resource
+    columns = [column for alternative in rows.alternatives for column in alternative]
+    names = {column.name for column in columns}
+    origins = {column.origin for column in columns} - {None}  # a view may show one column twice
+    writes = resource.writes
+    fixed = {
+        name for name, field in resource.fields.items() if field.column.name in names or field.column.origin in origins
+    }
+    return replace(resource, writes=replace(writes, changeable=writes.changeable - fixed))
+
+
+def is_served(resource: Resource, action: Action) -> bool:
+    """Whether there is a place where a resource, as it is granted for this action, is served: one row needs its key."""
+    return action in ("list", "create") or resource.has_items
 
 
 def grantable(resource: Resource, name: str) -> Grantable:

@@ -127,6 +127,72 @@ async def test_alternatives_are_rows_of_any(serve, decider) -> None:
     assert [row["id"] for row in await api.rows("things?id=2&flag=false")] == [2]
 
 
+DOCS = """
+CREATE TABLE docs (
+    id int PRIMARY KEY, owner int, region text, tenant int, title text, state text NOT NULL DEFAULT 'new'
+);
+INSERT INTO docs VALUES (1, 1, 'US', 2, 'own', 'x'), (2, 2, 'EU', 2, 'eu', 'x'), (3, 9, 'EU', 2, 'both', 'x');
+CREATE VIEW twice AS SELECT *, owner AS keeper FROM docs;
+"""
+OWN_OR_EU = ((("owner", "9"),), (("region", "EU"), ("tenant", "2")))
+
+
+async def test_row_is_not_changed_from_one_alternative_to_another(serve, decider) -> None:
+    """Neither who may write the rows of an owner nor who may write those of a region may do this, nor may both."""
+    api = await serve(DOCS, decider, tables=["docs", "twice"], table={"twice": {"key": "id"}})
+    grant_all(decider, "docs", Grant(OWN_OR_EU))
+    body = {"owner": 9, "region": "US"}
+    assert await api.refused("PATCH", "docs/2", body) == [("owner", "is read-only."), ("region", "is read-only.")]
+    assert await api.refused("PUT", "docs/3", {"tenant": 1}) == [("tenant", "is read-only.")]
+    kept = {"id": 2, "owner": 2, "region": "EU", "tenant": 2}
+    assert await api.send("PUT", "docs/2", {"title": "z"}) == (200, {**kept, "title": "z", "state": "new"})
+    assert (await api.send("PATCH", "docs/1", {"title": "z"}))[0] == 404
+    assert (await api.send("POST", "docs", {"id": 4, "owner": 9, "region": "US"}))[0] == 201
+    grant_all(decider, "twice", Grant(OWN_OR_EU))
+    assert await api.refused("PATCH", "twice/2", {"keeper": 9}) == [("keeper", "is read-only.")]
+
+
+async def test_alternative_that_can_have_no_row_leaves_the_other_to_be_changed(serve, decider) -> None:
+    api = await serve(DOCS, decider, tables=["docs"])
+    grant_all(decider, "docs", Grant(((("owner", "9"),), (("tenant", "x"),))))
+    assert (await api.send("PATCH", "docs/3", {"tenant": 1}))[0] == 200
+    assert (await api.send("PATCH", "docs/3", {"owner": 1}))[0] == 403
+
+
+async def test_index_says_which_fields_an_update_leaves_as_they_are(serve, decider) -> None:
+    """Also after it was asked by somebody who has the same columns, and rows that are told apart otherwise."""
+    api = await serve(DOCS, decider, tables=["docs"])
+    for where, kept in [
+        (((("owner", "9"),),), ["id"]),
+        (OWN_OR_EU, ["id", "owner", "region", "tenant"]),
+        (((("owner", "9"),), (("tenant", "2"),)), ["id", "owner", "tenant"]),
+        (((("owner", "9"),), (("tenant", "x"),)), ["id"]),
+    ]:
+        decider.grants = {("docs", "list"): EVERYTHING, ("docs", "update"): Grant(where)}
+        (docs,) = await api.rows("")
+        assert [field["name"] for field in docs["fields"] if field["readOnly"]] == kept
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH"])
+async def test_body_that_changes_nothing_leaves_the_row_as_it_is(serve, decider, watcher, method: str) -> None:
+    seen = watcher.seen
+    api = await serve(DOCS, decider, watcher, tables=["docs"])
+    row = {"id": 2, "owner": 2, "region": "EU", "tenant": 2, "title": "eu", "state": "x"}
+    for granted, found in [
+        (Grant(writable=frozenset()), row),
+        (Grant(readable=frozenset({"id"})), row),
+        (Grant(OWN_OR_EU, writable=frozenset({"tenant"})), row),
+    ]:
+        decider.grants = {("docs", "update"): granted, ("docs", "read"): rows(owner="2")}
+        assert await api.send(method, "docs/2", {}) == (200, found)
+        assert await api.send(method, "docs/3", {}) == (204, None)
+        assert (await api.send(method, "docs/7", {}))[0] == 404
+    decider.grants = {("docs", "update"): Grant(OWN_OR_EU, writable=frozenset())}
+    assert await api.send(method, "docs/2", {}) == (204, None)
+    assert (await api.send(method, "docs/1", {}))[0] == 404
+    assert seen == []
+
+
 # --- triggers and views
 
 MEDDLING = """
