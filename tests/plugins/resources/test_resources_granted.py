@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
 from plugins.resources.handlers.permitting import Gate
+from plugins.resources.parse.query import ListQuery
+from plugins.resources.plan.lists import ListStatement
+from plugins.resources.schema.granted import Rows
+from plugins.resources.schema.selecting import select
+from plugins.resources.settings import Settings
 from service.api import ANONYMOUS, NO_ROW, PRINCIPAL, Grant, MountedRoute, hookimpl
 
 EVERYTHING = Grant()
@@ -258,6 +264,62 @@ async def test_change_is_announced_with_its_key_also_where_nobody_is_shown_it(se
     decider.grants = {("kept", "create"): EVERYTHING}
     assert await api.send("POST", "kept", {"id": 7, "owner": 2}) == (201, None)
     assert [(change.resource, change.keys) for change in seen] == [("kept", ("7",))]
+
+
+# --- values that are computed as they are read
+
+RATIOS = """
+CREATE TABLE parts (id int PRIMARY KEY, owner int, team text, a int, b int);
+INSERT INTO parts VALUES (1, 1, 'a', 4, 2), (2, 2, 'a', 1, 0), (3, 1, 'b', 9, 3), (4, 3, 'b', 1, 0);
+CREATE VIEW ratios AS SELECT *, a / b AS ratio FROM parts;
+"""
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("ratio[null]=false", [1, 3]),
+        ("ratio[ne]=0&limit=1", [1]),
+        ("ratio[gt]=2", [3]),
+        ("id=2&ratio[null]=false", []),
+        ("id=77&ratio[null]=false", []),
+        ("sort=-ratio&limit=1", [3]),
+        ("fields=id&ratio=2", [1]),
+        ("ratio[null]=true", []),
+        ('filter={"or":[{"ratio":2},{"id":{"lt":0}}]}', [1]),
+        ("ratio[null]=false&limit=1&page=2", [3]),
+    ],
+)
+async def test_value_of_a_hidden_row_that_cannot_be_computed_tells_nothing(
+    serve, decider, query: str, found: list[int]
+) -> None:
+    """What fails for a row of another is never computed, whatever a client asks of it."""
+    api = await serve(RATIOS, decider, tables=["ratios"], table={"ratios": {"key": "id"}})
+    for where in (((("owner", "1"),),), ((("owner", "1"), ("team", "a")), (("id", "3"),))):
+        decider.grants = {("ratios", "list"): Grant(where)}
+        for count in ("auto", "exact", "estimated"):
+            path = f"ratios?{quote(query, safe='=&[]')}&count={count}"
+            status, body = await api.get(path)
+            assert (status, [row["id"] for row in body["data"]]) == (200, found), body
+            cursor = body["pagination"]["nextCursor"]
+            assert cursor is None or len(await api.rows(f"{path}&cursor={cursor}")) == 1
+
+
+@pytest.mark.parametrize(
+    ("facts", "is_virtual", "waits"),
+    [({}, True, True), ({}, False, False), ({"relation": "view"}, False, True)],
+)
+async def test_conditions_of_clients_wait_only_where_reading_computes(
+    build, facts: dict[str, Any], is_virtual: bool, waits: bool
+) -> None:
+    ratio = build.column("ratio", "int4", is_generated=is_virtual, is_virtual=is_virtual)
+    table = build.table("parts", build.column("id", "int4"), build.column("owner", "int4"), ratio, **facts)
+    (resource,) = select(build.catalogue(table), Settings(tables=["parts"]), plugin="resources").resources
+    restricted = ListStatement(resource, rows=Rows(((table.columns["owner"],),)))
+    chosen = restricted.choose(ListQuery(limit=1), ["1"])
+    assert ("OFFSET 0) t" in chosen.rows(restricted.source)) is waits
+    assert chosen.rows(restricted.source).count('t."owner" = $1::text::') == 1
+    assert "OFFSET 0" not in ListStatement(resource).source
 
 
 # --- what it costs
