@@ -199,6 +199,93 @@ async def test_body_that_changes_nothing_leaves_the_row_as_it_is(serve, decider,
     assert seen == []
 
 
+TENANTS = """
+CREATE DOMAIN state AS text CHECK (VALUE <> 'none');
+CREATE TYPE mood AS ENUM ('sad', 'ok');
+CREATE DOMAIN feeling AS mood;
+CREATE DOMAIN code AS text COLLATE "POSIX";
+CREATE TABLE regions (tenant int, code text, PRIMARY KEY (tenant, code));
+CREATE TABLE items (
+    id serial PRIMARY KEY, tenant int NOT NULL DEFAULT 1, no int, region text,
+    rate numeric(6, 2), word text COLLATE "C", code code COLLATE "C", fixed char(4), state state, feeling feeling, at timestamptz(0),
+    UNIQUE (tenant, no), FOREIGN KEY (tenant, region) REFERENCES regions
+);
+INSERT INTO regions VALUES (1, 'eu'), (2, 'us');
+INSERT INTO items (tenant, no) VALUES (1, 1), (2, 1);
+"""
+
+
+async def test_value_outside_what_is_granted_is_refused_before_any_row_can_tell(serve, decider) -> None:
+    """Neither by a key that is taken nor by one that is not there does anybody learn of rows of another tenant."""
+    api = await serve(TENANTS, decider, tables=["items"])
+    grant_all(decider, "items", rows(tenant="1"))
+    for body in ({"no": 1}, {"no": 7}, {"no": 7, "region": "us"}, {"no": 7, "region": "xx"}):
+        for method, path in (("POST", "items"), ("PATCH", "items/1"), ("PUT", "items/1")):
+            status, answer = await api.send(method, path, {"tenant": 2, **body})
+            assert (status, answer["error"]["message"]) == (403, "A row like this is none that you may write.")
+        for key in ("2", "9"):
+            assert (await api.send("PATCH", f"items/{key}", {"tenant": 2, **body}))[0] == 404
+            assert (await api.send("PATCH", f"items/{key}", body))[0] == 404
+    assert (await api.send("POST", "items", {"tenant": 1, "no": 1}))[0] == 409
+    assert (await api.send("POST", "items", {"no": 1}))[0] == 409
+    assert (await api.send("POST", "items", {"tenant": 1, "region": "us"}))[0] == 422
+    assert (await api.send("POST", "items", {"tenant": 1, "no": 2, "region": "eu"}))[0] == 201
+    assert (await api.send("PATCH", "items/1", {"tenant": 1, "no": 3}))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("column", "granted", "given", "others"),
+    [
+        ("rate", "1.5", [1.5, "1.50"], [1.51, 1.49]),
+        ("word", "Ada", ["Ada"], ["ada", None]),
+        ("code", "x", ["x"], ["X", None]),
+        ("fixed", "ab", ["ab", "ab  "], ["abc"]),
+        ("state", "new", ["new"], ["old", None]),
+        ("feeling", "ok", ["ok"], ["sad", None]),
+        (
+            "at",
+            "2026-01-31T13:30:00Z",
+            ["2026-01-31T13:30:00.4Z", "2026-01-31T14:30:00+01:00"],
+            ["2026-01-31T13:30:01Z"],
+        ),
+    ],
+)
+async def test_value_that_is_given_is_compared_as_it_would_stand_in_the_column(
+    serve, decider, column: str, granted: str, given: list[Any], others: list[Any]
+) -> None:
+    api = await serve(TENANTS, decider, tables=["items"])
+    grant_all(decider, "items", Grant(((("tenant", "1"), (column, granted)), (("tenant", "1"), ("no", "5")))))
+    for value in given:
+        assert (await api.send("POST", "items", {"no": None, column: value}))[0] == 201
+    for value in others:
+        assert (await api.send("POST", "items", {"no": 1, column: value}))[0] == 403  # and not 409
+    assert (await api.send("POST", "items", {"no": 5, column: others[0]}))[0] == 201
+
+
+async def test_value_that_its_column_cannot_have_is_told_of_its_field_before_rows_are(serve, decider) -> None:
+    api = await serve(TENANTS, decider, tables=["items"])
+    grant_all(decider, "items", rows(state="new"))
+    assert await api.refused("POST", "items", {"state": "none"}) == [("state", "is not allowed.")]
+    assert await api.refused("PATCH", "items/1", {"state": "none"}) == [("state", "is not allowed.")]
+
+
+async def test_whoever_has_no_row_makes_none_and_uses_up_no_number(serve, decider) -> None:
+    """Also where what is granted is no value of its column."""
+    api = await serve(TENANTS, decider, tables=["items"])
+    for granted in (Grant(NO_ROW), rows(tenant="x")):
+        grant_all(decider, "items", granted)
+        for body in ({}, {"tenant": 1, "no": 1}, {"tenant": 2, "no": 1, "region": "xx"}):
+            assert (await api.send("POST", "items", body))[0] == 403
+            assert (await api.send("PATCH", "items/1", body))[0] == 404
+            assert (await api.send("PUT", "items/1", body))[0] == 404
+        assert (await api.send("DELETE", "items/1"))[0] == 404
+        assert (await api.get("items/1"))[0] == 404
+        assert await api.rows("items") == []
+    grant_all(decider, "items", EVERYTHING)
+    status, made = await api.send("POST", "items", {})
+    assert (status, made["id"]) == (201, 3)
+
+
 # --- triggers and views
 
 MEDDLING = """
@@ -235,7 +322,8 @@ async def test_row_that_a_trigger_moves_away_is_not_made(serve, decider) -> None
     grant_all(decider, "moved", rows(owner="1"))
     assert (await api.send("POST", "moved", {"id": 1, "owner": 1}))[0] == 403
     grant_all(decider, "moved", rows(owner="2"))
-    assert await api.send("POST", "moved", {"id": 1, "owner": 1}) == (201, {"id": 1, "owner": 2, "text": None})
+    assert (await api.send("POST", "moved", {"id": 1, "owner": 1}))[0] == 403
+    assert await api.send("POST", "moved", {"id": 1}) == (201, {"id": 1, "owner": 2, "text": None})
     assert await api.rows("moved") == [{"id": 1, "owner": 2, "text": None}]
 
 

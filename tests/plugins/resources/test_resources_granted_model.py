@@ -49,6 +49,10 @@ def sees(columns: frozenset[str] | None, column: str) -> bool:
     return columns is None or column in columns
 
 
+def may_give(grant: Grant, column: str) -> bool:
+    return sees(grant.readable, column) and sees(grant.writable, column)
+
+
 def shown(row: Row, grant: Grant) -> Row:
     return {column: value for column, value in row.items() if sees(grant.readable, column)}
 
@@ -147,6 +151,13 @@ class Firm:
         assert not leaked, (method, path, answer)
         assert status < 500, answer
         return status, answer, headers
+
+
+def may_be(body: Row, alternative: tuple[tuple[str, str], ...]) -> bool:
+    """Whether a row of this can have what the body says."""
+    return all(is_value(*pair) for pair in alternative) and all(
+        str(body.get(column, text)) == text for column, text in alternative
+    )
 
 
 def told_apart(grant: Grant) -> set[str]:
@@ -321,7 +332,11 @@ async def test_row_is_made_only_as_granted_and_shown_only_as_granted(firm, data,
     )
     if made is None:
         expected = 403
-    elif any(not sees(made.readable, name) or not sees(made.writable, name) for name in body) or "id" not in body:
+    elif any(not may_give(made, name) for name in body) or ("id" not in body and may_give(made, "id")):
+        expected = 422
+    elif not any(may_be(body, alternative) for alternative in made.where):
+        expected = 403
+    elif "id" not in body:
         expected = 422
     elif body["id"] in [each["id"] for each in rows]:
         expected = 409
@@ -351,7 +366,7 @@ async def test_row_is_changed_only_as_granted_before_and_after(firm, data, rows,
     defaults = {"team": "a", "owner": 1, "pay": 0, "name": "new", "note": ""}
     open_ = [] if changed is None else [
         name for name in defaults
-        if sees(changed.readable, name) and sees(changed.writable, name) and name not in told_apart(changed)
+        if may_give(changed, name) and name not in told_apart(changed)
     ]  # fmt: skip
     replaced = {name: defaults[name] for name in open_ if name not in body} if method == "PUT" else {}
     new = None if old is None else {**old, **body, **replaced}
