@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import base64
+import itertools
+import json
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
-from plugins.resources.handlers.permitting import Gate
+from plugins.resources.handlers.permitting import MAX_HANDLERS, Gate, Need
 from plugins.resources.parse.query import ListQuery
 from plugins.resources.plan.lists import ListStatement
-from plugins.resources.schema.granted import Rows
+from plugins.resources.schema.granted import Rows, rows_of
+from plugins.resources.schema.resource import Resource
 from plugins.resources.schema.selecting import select
 from plugins.resources.settings import Settings
-from service.api import ANONYMOUS, NO_ROW, PRINCIPAL, Grant, MountedRoute, hookimpl
+from service.api import ANONYMOUS, NO_ROW, PRINCIPAL, Answer, Grant, MountedRoute, Principal, hookimpl
 
 EVERYTHING = Grant()
 
@@ -133,6 +137,75 @@ async def test_alternatives_are_rows_of_any(serve, decider) -> None:
     assert [row["id"] for row in await api.rows("things?id=2&flag=false")] == [2]
 
 
+async def test_default_sort_by_a_column_that_cannot_be_read_is_none(serve, decider) -> None:
+    """The order of rows and the cursors would tell its values."""
+    api = await serve(TYPES, decider, tables=["things"], table={"things": {"sort": ["day", "-number"]}})
+    decider.grants = {("things", "list"): Grant(readable=frozenset({"id", "flag"}))}
+    status, body = await api.get("things?limit=1")
+    assert (status, body["data"]) == (200, [{"id": 1, "flag": True}])
+    cursor = body["pagination"]["nextCursor"]
+    assert json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))[-1] == ["1"]
+    decider.grants = {("things", "list"): Grant(readable=frozenset({"id", "number"}))}
+    assert [row["id"] for row in await api.rows("things")] == [2, 1]
+
+
+def test_rows_cannot_be_told_apart_by_a_column_that_the_role_of_the_database_may_not_read(build) -> None:
+    table = build.table("items", build.column("id", "int4"), build.column("secret", is_readable=False))
+    assert rows_of(((("secret", "x"),),), table) == (Rows(()), ())
+    assert rows_of(((("secret", "x"),), (("id", "1"),)), table) == (Rows(((table.columns["id"],),)), ("1",))
+
+
+STAFF = """
+CREATE TABLE firms (id int PRIMARY KEY, code text UNIQUE NOT NULL, name text);
+CREATE TABLE staff (id int PRIMARY KEY, firm text REFERENCES firms (code), name text);
+INSERT INTO firms VALUES (1, 'x', 'X');
+INSERT INTO staff VALUES (7, 'x', 'Ada');
+"""
+
+
+@pytest.mark.parametrize(
+    ("read", "below", "is_there"),
+    [
+        (["id", "code"], ["id", "firm"], True),
+        (["id", "name"], ["id", "firm"], False),
+        (["code", "name"], ["id", "firm"], False),
+        (["id", "code"], ["id", "name"], False),
+    ],
+)
+async def test_rows_below_are_there_where_key_and_reference_are_seen_at_both_ends(
+    serve, decider, read: list[str], below: list[str], is_there: bool
+) -> None:
+    api = await serve(STAFF, decider, tables=["firms", "staff"])
+    decider.grants = {
+        ("firms", "list"): EVERYTHING,
+        ("firms", "read"): Grant(readable=frozenset(read)),
+        ("staff", "list"): Grant(readable=frozenset(below)),
+    }
+    status, body = await api.get("firms/1/staff")
+    assert (status, body.get("data")) == ((200, [{"id": 7, "firm": "x"}]) if is_there else (404, None))
+    (firms, _) = await api.rows("")
+    assert firms["children"] == (["/api/v1/firms/{id}/staff"] if is_there else [])
+
+
+@pytest.mark.parametrize(("made", "read"), [(["id", "name"], ["name"]), (["code", "name"], ["id", "name"])])
+async def test_place_of_a_new_row_is_told_only_where_its_key_may_be_written_and_read(
+    serve, decider, made: list[str], read: list[str]
+) -> None:
+    api = await serve(
+        "CREATE TABLE firms (id serial PRIMARY KEY, code text, name text)", decider, tables=["firms"]
+    )  # fmt: skip
+    decider.grants = {
+        ("firms", "create"): Grant(readable=frozenset(made)),
+        ("firms", "read"): Grant(readable=frozenset(read)),
+    }
+    told = {"id": 1, "name": "X"}
+    assert await api.send("POST", "firms", {"name": "X"}) == (201, {name: told[name] for name in read})
+    assert "Location" not in api.headers
+    decider.grants["firms", "create"] = decider.grants["firms", "read"] = EVERYTHING
+    assert (await api.send("POST", "firms", {"name": "Y"}))[0] == 201
+    assert api.headers["Location"] == "/api/v1/firms/2"
+
+
 DOCS = """
 CREATE TABLE docs (
     id int PRIMARY KEY, owner int, region text, tenant int, title text, state text NOT NULL DEFAULT 'new'
@@ -207,7 +280,8 @@ CREATE DOMAIN code AS text COLLATE "POSIX";
 CREATE TABLE regions (tenant int, code text, PRIMARY KEY (tenant, code));
 CREATE TABLE items (
     id serial PRIMARY KEY, tenant int NOT NULL DEFAULT 1, no int, region text,
-    rate numeric(6, 2), word text COLLATE "C", code code COLLATE "C", fixed char(4), state state, feeling feeling, at timestamptz(0),
+    rate numeric(6, 2), word text COLLATE "C", code code COLLATE "C", fixed char(4), state state, feeling feeling,
+    at timestamptz(0),
     UNIQUE (tenant, no), FOREIGN KEY (tenant, region) REFERENCES regions
 );
 INSERT INTO regions VALUES (1, 'eu'), (2, 'us');
@@ -334,6 +408,10 @@ async def test_rows_of_one_key_that_are_not_granted_are_none(serve, decider) -> 
     assert (await api.send("PATCH", "several/2", {"text": "x"}))[0] == 404
     assert (await api.send("DELETE", "several/2"))[0] == 404
     assert (await api.send("PATCH", "several/3", {"text": "x"}))[0] == 409
+    for body in ({}, {"text": "x"}):
+        assert (await api.send("PATCH", "several/2", body))[0] == 404
+        assert (await api.send("PATCH", "several/9", body))[0] == 404
+        assert (await api.send("PATCH", "several/3", body))[0] == 409
 
 
 async def test_change_that_is_refused_is_not_announced(serve, decider, watcher) -> None:
@@ -444,6 +522,28 @@ async def test_handlers_are_shared_by_all_who_have_the_same_columns(serve, decid
         gate.check({PRINCIPAL: ANONYMOUS})  # type: ignore[arg-type]  # it asks for no more of a request
     assert len(gate._handlers) == 1
     assert len(gate._bound) <= 2_000
+    columns = [None, *[frozenset(each) for each in ("a", "b", "ab", "c", "ac", "bc", "abc")]]
+    for readable, writable in itertools.product([each and each | {"id"} for each in columns], columns):
+        for owner in ("", "1"):
+            grant = Grant((((("owner", owner),) if owner else ()),), readable, writable)
+            decider.grants = {("kept", "list"): grant}
+            gate.check({PRINCIPAL: ANONYMOUS})  # type: ignore[arg-type]
+            assert len(gate._handlers) <= MAX_HANDLERS
+    assert (await api.get("kept"))[0] == 200
+
+
+async def test_gate_asks_for_each_grant_once(items: Resource) -> None:
+    asked = []
+
+    class Asked:
+        def grant(self, principal: Principal, resource: str, action: str) -> Grant:
+            asked.append((resource, action))
+            return Grant()
+
+    needs = [Need(items, "update"), Need(items, "read", is_optional=True)]
+    gate = Gate(Asked(), {"items": "shop.items"}, needs, lambda parts: lambda request, bound: Answer(204))  # type: ignore[arg-type]
+    gate.check({PRINCIPAL: ANONYMOUS})  # type: ignore[arg-type]
+    assert asked == [("shop.items", "update"), ("shop.items", "read")]
 
 
 async def test_without_access_there_is_no_gate(serve) -> None:

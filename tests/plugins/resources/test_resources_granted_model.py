@@ -133,6 +133,9 @@ class Firm:
                 f"INSERT INTO {table} VALUES ({places})", [tuple(row[name] for name in columns) for row in filled]
             )
 
+    async def index(self) -> list[Any]:
+        return list(await self._api.rows(""))
+
     async def people(self) -> list[Row]:
         return [dict(row) for row in await self._connection.fetch("SELECT * FROM people ORDER BY id")]
 
@@ -413,6 +416,59 @@ async def test_row_is_removed_only_as_granted(firm, data, rows, removed):
         expected = 409 if key in [task["person"] for task in tasks] else 204
     assert status == expected, answer
     assert (key in [row["id"] for row in await firm.people()]) is (old is not None and status != 204)
+
+
+columns_of_people = to_people.map(lambda each: each and Grant(readable=each.readable, writable=each.writable))
+columns_of_tasks = to_tasks.map(lambda each: each and Grant(readable=each.readable))
+
+
+@examined
+@given(
+    listed=columns_of_people,
+    read=columns_of_people,
+    made=columns_of_people,
+    changed=columns_of_people,
+    removed=columns_of_people,
+    below=columns_of_tasks,
+)
+async def test_index_says_what_routes_do(firm, listed, read, made, changed, removed, below):
+    """Methods, fields and lists below are those that requests find there."""
+    firm.grant(
+        people_list=listed,
+        people_read=read,
+        people_create=made,
+        people_update=changed,
+        people_delete=removed,
+        tasks_list=below,
+    )
+    await firm.fill(people([(1, "a", 1, 0)]), [{"id": 1, "person": 1, "title": "title1q"}])
+    told = {each["name"]: each for each in await firm.index()}
+
+    async def is_served(method: str, path: str, body: Any = None) -> bool:
+        status, _, _ = await firm.ask(method, path, body, allowed={"name1q", "note1q", "title1q"})
+        return status not in (403, 404)
+
+    assert ("tasks" in told) is (below is not None)
+    assert ("people" in told) is (listed is not None)
+    if listed is None:
+        return
+    found = told["people"]
+    assert [each["name"] for each in found["fields"]] == [each for each in PEOPLE if sees(listed.readable, each)]
+    assert ("POST" in found["methods"]) is await is_served("POST", "people", {})
+    assert bool(found["children"]) is await is_served("GET", "people/1/tasks")
+    bodies_of = {"GET": None, "PUT": {}, "PATCH": {}, "DELETE": None}
+    served = [method for method, body in bodies_of.items() if await is_served(method, "people/1", body)]
+    if not sees(listed.readable, "id"):
+        served = []
+    assert [method for method in bodies_of if method in found["itemMethods"]] == served
+    assert (found["itemPath"], found["key"]) == (("/api/v1/people/{id}", ["id"]) if served else (None, []))
+    is_changed = changed is not None and sees(changed.readable, "id")
+    assert [each["name"] for each in found["fields"] if not each["readOnly"]] == [
+        name
+        for name in PEOPLE
+        if sees(listed.readable, name)
+        and ((made is not None and may_give(made, name)) or (is_changed and name != "id" and may_give(changed, name)))
+    ]
 
 
 @st.composite
