@@ -13,7 +13,7 @@ import pytest
 from plugins.resources.handlers.permitting import MAX_HANDLERS, Gate, Need
 from plugins.resources.parse.query import ListQuery
 from plugins.resources.plan.lists import ListStatement
-from plugins.resources.schema.granted import Rows, rows_of
+from plugins.resources.schema.granted import Rows, as_granted, rows_of
 from plugins.resources.schema.resource import Resource
 from plugins.resources.schema.selecting import select
 from plugins.resources.settings import Settings
@@ -229,6 +229,16 @@ async def test_row_is_not_changed_from_one_alternative_to_another(serve, decider
     assert (await api.send("POST", "docs", {"id": 4, "owner": 9, "region": "US"}))[0] == 201
     grant_all(decider, "twice", Grant(OWN_OR_EU))
     assert await api.refused("PATCH", "twice/2", {"keeper": 9}) == [("keeper", "is read-only.")]
+
+
+def test_columns_that_stand_in_no_table_are_changed_where_they_tell_no_rows_apart(build) -> None:
+    """As in a view with a trigger that writes them: that none has an origin does not make them one column."""
+    columns = [build.column("id", "int4"), *[build.column(name, "int4") for name in ("owner", "tenant", "title")]]
+    table = build.table("docs", *columns)
+    (resource,) = select(build.catalogue(table), Settings(tables=["docs"]), plugin="resources").resources
+    part, _ = as_granted(resource, Grant(((("owner", "1"),), (("tenant", "2"),))))
+    assert part is not None
+    assert part.resource.writes.changeable == {"title"}
 
 
 async def test_alternative_that_can_have_no_row_leaves_the_other_to_be_changed(serve, decider) -> None:
