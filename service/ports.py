@@ -414,7 +414,8 @@ class Grant:
 
     where: Where = EVERY_ROW
     """Which rows: as they are before a write, and as they are after it. A text that is no value of its column's type
-    matches no row."""
+    matches no row. Where several alternatives are left then, an update gives none of their columns a value, so that it
+    takes no row from one alternative to another."""
     readable: frozenset[str] | None = None
     """The columns that exist for the principal; None is all."""
     writable: frozenset[str] | None = None

@@ -15,7 +15,7 @@ from plugins.resources.handlers.reading import ItemHandler, ListHandler
 from plugins.resources.handlers.writing import WriteHandler
 from plugins.resources.plan.lists import Below
 from plugins.resources.schema.catalogue import Action
-from plugins.resources.schema.granted import Granted, leads_to
+from plugins.resources.schema.granted import Granted, is_served, leads_to
 from plugins.resources.schema.resource import Child, Resource
 from plugins.resources.shapes import Shapes
 from service.api import Answer, Clock, Route
@@ -117,7 +117,11 @@ def _reading(resource: Resource, means: Means, route: str) -> Handler:
 
     def make(parts: Sequence[Granted | None]) -> Handle:
         (read,) = there(parts)
-        return ItemHandler(read.resource, database, read.rows).read_row if read.resource.has_items else absent(resource)
+        return (
+            ItemHandler(read.resource, database, read.rows).read_row
+            if is_served(read.resource, "read")
+            else absent(resource)
+        )
 
     return means.handler(route, [Need(resource, "read")], make)
 
@@ -157,7 +161,7 @@ def _changing(
     def make(parts: Sequence[Granted | None]) -> Handle:
         written, shown = parts if shows else (*parts, None)
         assert written is not None  # noqa: S101  # what is not optional is there
-        if action != "create" and not written.resource.has_items:
+        if not is_served(written.resource, action):
             return absent(resource)
         is_whole = all(part is not None and part.resource is resource and part.rows.are_all for part in parts)
         return handle(whole if is_whole else means.writer(written, shown))

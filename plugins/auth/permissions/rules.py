@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from plugins.auth.permissions.settings import CLAIM, LITERAL, TableRule
 from service.api import NO_ROW, Action, Grant, Principal
 
-Rows = frozenset[tuple[str, str]]
+Terms = frozenset[tuple[str, str]]
 """What must all hold: columns and what they equal. More of them are fewer rows."""
 
 Columns = frozenset[str] | None
@@ -75,7 +75,7 @@ class Rule:
     def claims(self) -> tuple[Claim, ...]:
         return tuple([value for _, value in self.where if isinstance(value, Claim)])
 
-    def rows(self, principal: Principal) -> Rows | None:
+    def rows(self, principal: Principal) -> Terms | None:
         """None is no row: a claim is missing."""
         found = []
         for column, value in self.where:
@@ -110,7 +110,7 @@ def columns_of(names: Sequence[str] | None) -> Columns:
 class _Area:
     """Rows by columns."""
 
-    rows: Rows
+    rows: Terms
     readable: Columns
     writable: Columns
 
@@ -124,7 +124,7 @@ class _Area:
 
 def granted(rules: Sequence[Rule], principal: Principal) -> Grant | None:
     """What `rules`, of which there is at least one, come to; None where they have no column in common."""
-    areas: dict[Rows, _Area] = {}
+    areas: dict[Terms, _Area] = {}
     for rule in rules:
         rows = rule.rows(principal)
         if rows is None:

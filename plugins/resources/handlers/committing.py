@@ -16,9 +16,7 @@ from plugins.resources.plan.writes import OUTSIDE
 from service.api import Change, Changes, Conflict, Forbidden, OutcomeUnknown, Run, ServiceError
 
 ENDED: Final = "The service ended while the change was made: it may have been made. Look before trying again."
-
-
-UNSEEN: Final = "A trigger of the database may have made the change. Look before trying again."
+MAYBE_MADE: Final = "A trigger of the database may have made the change. Look before trying again."
 UNMOVED: Final = "A trigger of the database has left this row as it was."
 
 NOT_YOURS: Final = "A row like this is none that you may write."
@@ -122,7 +120,7 @@ class Committer:
         try:
             after = await self._fetch_json(look.sql, *look.key)
         except ServiceError as error:
-            raise OutcomeUnknown(UNSEEN, headers={"Retry-After": "1"}) from error
+            raise OutcomeUnknown(MAYBE_MADE, headers={"Retry-After": "1"}) from error
         if after == before:
             raise Conflict(UNMOVED)
         return Written(GONE, was.key) if after is None else _read_look(after)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final, get_args
 
@@ -13,7 +13,7 @@ from plugins.resources.handlers.permitting import Permits
 from plugins.resources.parse.faults import Fault
 from plugins.resources.parse.query import parse_nothing
 from plugins.resources.render import Pagination, description, list_body, refusal
-from plugins.resources.schema.granted import leads_to, narrowed
+from plugins.resources.schema.granted import as_granted, is_served, leads_to, rows_of
 from plugins.resources.schema.resource import Resource, Writes
 from service.api import PRINCIPAL, Action, Answer, Grant
 
@@ -39,77 +39,82 @@ class IndexHandler:
         if faults:
             raise refusal(faults)
         root = request.rel_url.raw_path
-        granted = self._granted(request, self._permits) if self._permits is not None else None
-        key = root, *(_columns(each) for each in granted or ())
+        grants = self._grants(request, self._permits) if self._permits is not None else {}
+        key = root, *(_columns(resource, grants[resource.name]) for resource in self._resources if grants)
         body = self._rendered.get(key)
         if body is None:
-            body = self._body(root.rstrip("/"), granted)
+            body = self._body(root.rstrip("/"), grants)
             if len(self._rendered) >= MAX_RENDERED:
                 self._rendered.clear()
             self._rendered[key] = body
         return Answer(200, body)
 
-    def _granted(self, request: Request, permits: Permits) -> list[Grants]:
-        """What whoever asks may do to each of the resources."""
+    def _grants(self, request: Request, permits: Permits) -> dict[str, Grants]:
+        """What whoever asks may do, by the names of resources."""
         principal, grant = request[PRINCIPAL], permits.access.grant
-        return [
-            {
+        return {
+            resource.name: {
                 action: found
                 for action in ACTIONS
                 if (found := grant(principal, permits.names[resource.name], action)) is not None
             }
             for resource in self._resources
-        ]
+        }
 
-    def _body(self, root: str, granted: Sequence[Grants] | None) -> bytes:
+    def _body(self, root: str, grants: Mapping[str, Grants]) -> bytes:
         """The list below `root`, the path that was asked for; it differs only where a version may be left out."""
-        if granted is None:
+        if self._permits is None:
             rows = [description(resource, root) for resource in self._resources]
         else:
-            by_name = {resource.name: each for resource, each in zip(self._resources, granted, strict=True)}
+            by_name = {resource.name: _served(resource, grants[resource.name]) for resource in self._resources}
             rows = [told for resource in self._resources if (told := _told(resource, by_name, root)) is not None]
         count = len(rows)
         pagination = Pagination(1, max(count, 1), count, min(count, 1), has_next=False, has_prev=False)
         return list_body(orjson.dumps(rows), pagination)
 
 
-def _columns(grants: Grants) -> tuple[object, ...]:
-    """What a description depends on: no row, and so nobody's claims."""
-    return tuple([(action, grant.readable, grant.writable) for action, grant in grants.items()])
-
-
-def _told(resource: Resource, by_name: dict[str, Grants], root: str) -> dict[str, object] | None:
-    """The resource for whoever has these grants; None where they may not list it."""
-    grants = by_name[resource.name]
-    seen = _narrowed(resource, grants, "list")
-    if seen is None:
-        return None
-    read = _narrowed(resource, grants, "read")
-    made, changed = _narrowed(resource, grants, "create"), _narrowed(resource, grants, "update")
-    removed = _narrowed(resource, grants, "delete")
-    keyed = {"update": changed, "delete": removed}
-    actions = {action for action, found in keyed.items() if found is not None and found.has_items}
-    if made is not None:
-        actions.add("create")
-    writes = Writes(
-        frozenset(action for action in resource.writes.actions if action in actions),
-        made.writes.creatable if made is not None else frozenset(),
-        changed.writes.changeable if changed is not None else frozenset(),
+def _columns(resource: Resource, grants: Grants) -> tuple[object, ...]:
+    """What a description depends on: nobody's claims, and of rows only what tells those apart that may be changed."""
+    return tuple(
+        [
+            (
+                action,
+                grant.readable,
+                grant.writable,
+                rows_of(grant.where, resource.table)[0] if action == "update" else (),
+            )
+            for action, grant in grants.items()
+        ]
     )
-    is_read = read is not None and read.has_items
+
+
+def _served(resource: Resource, grants: Grants) -> dict[Action, Resource]:
+    """The resource as each action leaves it; without those for which there is no place then."""
+    found = {action: as_granted(resource, grant)[0] for action, grant in grants.items()}
+    return {
+        action: part.resource for action, part in found.items() if part is not None and is_served(part.resource, action)
+    }
+
+
+def _told(resource: Resource, by_name: Mapping[str, Mapping[Action, Resource]], root: str) -> dict[str, object] | None:
+    """The resource for whoever is granted this; None where they may not list it."""
+    served = by_name[resource.name]
+    if "list" not in served:
+        return None
+    listed, actions = served["list"], resource.writes.actions & served.keys()
+    writes = Writes(
+        actions,
+        served["create"].writes.creatable if "create" in actions else frozenset(),
+        served["update"].writes.changeable if "update" in actions else frozenset(),
+    )
     children = [
         child
         for child in resource.children
-        if read is not None
-        and (rows := _narrowed(child.resource, by_name[child.resource.name], "list")) is not None
-        and leads_to(read, child, rows)
+        if "read" in served
+        and (below := by_name[child.resource.name].get("list")) is not None
+        and leads_to(served["read"], child, below)
     ]
-    has_items = seen.has_items and (is_read or bool(writes.actions & {"update", "delete"}))
-    told = replace(seen, writes=writes, children=tuple(children), has_items=has_items)
-    methods = [method for method in told.item_methods if is_read or method not in ("GET", "HEAD")]
+    has_items = listed.has_items and ("read" in served or not actions.isdisjoint(("update", "delete")))
+    told = replace(listed, writes=writes, children=tuple(children), has_items=has_items)
+    methods = [method for method in told.item_methods if "read" in served or method not in ("GET", "HEAD")]
     return description(told, root) | {"itemMethods": methods}
-
-
-def _narrowed(resource: Resource, grants: Grants, action: Action) -> Resource | None:
-    grant = grants.get(action)
-    return narrowed(resource, grant.readable, grant.writable) if grant is not None else None

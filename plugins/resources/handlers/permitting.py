@@ -13,9 +13,9 @@ from typing import Final
 from aiohttp.web import Request, RequestKey
 
 from plugins.resources.render import absence
-from plugins.resources.schema.granted import Granted, granted
+from plugins.resources.schema.granted import Granted, as_granted
 from plugins.resources.schema.resource import Resource
-from service.api import PRINCIPAL, Access, Action, Answer, Forbidden, Principal
+from service.api import PRINCIPAL, Access, Action, Answer, Forbidden, Grant, Principal
 
 Served = Answer | Awaitable[Answer]
 
@@ -64,7 +64,7 @@ class Gate:
         key = tuple(["" if grant is None else grant.fingerprint for grant in grants])
         found = self._bound.get(key)
         if found is None:
-            found = self._bind(principal)
+            found = self._bind(principal, grants)
             if len(self._bound) >= MAX_KEPT:
                 self._bound.clear()
             self._bound[key] = found
@@ -75,13 +75,12 @@ class Gate:
         handle, values = request[BOUND]
         return handle(request, values)
 
-    def _bind(self, principal: Principal) -> tuple[Handle, tuple[str, ...]]:
+    def _bind(self, principal: Principal, grants: Sequence[Grant | None]) -> tuple[Handle, tuple[str, ...]]:
         parts: list[Granted | None] = []
         bound: list[str] = []
         key: list[object] = []
-        for need, name in self._needs:
-            grant = self._access.grant(principal, name, need.action)
-            part, values = granted(need.resource, grant) if grant is not None else (None, ())
+        for (need, name), grant in zip(self._needs, grants, strict=True):
+            part, values = as_granted(need.resource, grant) if grant is not None else (None, ())
             if part is None and not need.is_optional:
                 if grant is None:
                     raise self._access.refusal(principal, name, need.action)

@@ -18,7 +18,7 @@ from plugins.resources.parse.query import ListQuery, parse_item, parse_list
 from plugins.resources.plan.items import ItemStatement
 from plugins.resources.plan.lists import Below, ListStatement
 from plugins.resources.render import Page, Pagination, absence, list_body, read_page, refusal
-from plugins.resources.schema.granted import EVERY_ROW, Rows
+from plugins.resources.schema.granted import UNRESTRICTED, Rows
 from plugins.resources.schema.resource import Order, Resource
 from plugins.resources.shapes import Shapes
 from service.api import Answer, Clock, InvalidRequest, ServiceError
@@ -38,7 +38,7 @@ class ListHandler:
         *,
         name: str,
         below: Below | None = None,
-        rows: Rows = EVERY_ROW,
+        rows: Rows = UNRESTRICTED,
     ) -> None:
         """`name` is that of its route, which no other list has: its cursors are bound to it. Only `rows` are there."""
         self._resource = resource
@@ -127,7 +127,7 @@ def _paginate(query: ListQuery, page: Page, total: int | None, *, is_estimate: b
 class ItemHandler:
     """`GET /{resource}/{id}`: one row."""
 
-    def __init__(self, resource: Resource, database: Healing, rows: Rows = EVERY_ROW) -> None:
+    def __init__(self, resource: Resource, database: Healing, rows: Rows = UNRESTRICTED) -> None:
         self._resource = resource
         self._database = database
         self._statement = ItemStatement(resource, rows)

@@ -8,7 +8,7 @@ from typing import Final
 from aiohttp.web import Request
 
 from plugins.resources.handlers.blaming import untaken
-from plugins.resources.handlers.committing import GONE, Committer, Look, Written
+from plugins.resources.handlers.committing import GONE, NOT_YOURS, Committer, Look, Written
 from plugins.resources.handlers.healing import Healing
 from plugins.resources.handlers.receiving import JSON, Receiver
 from plugins.resources.parse.body import BodyReader, Row
@@ -23,6 +23,7 @@ from service.api import (
     Answer,
     Conflict,
     Detail,
+    Forbidden,
     InternalError,
     InvalidBody,
     InvalidRequest,
@@ -56,8 +57,7 @@ class WriteHandler:
         reaches: Reaches,
     ) -> None:
         self._resource = resource = granted.resource
-        self._is_restricted = not granted.rows.are_all
-        self._size = granted.rows.size
+        self._rows = granted.rows
         self._tells_place = shown is not None and shown.resource.has_items
         self._fetch_json = database.fetch_json
         self._received = receiver.row
@@ -81,6 +81,8 @@ class WriteHandler:
             if faults:
                 raise refusal(faults)
         row = await self._received(request, self._created, ())
+        if not await self._fits(row, bound):
+            raise Forbidden(NOT_YOURS)
         sql, arguments = self._statements.insert(row, bound)
         written = await self._written(sql, arguments, row, self._reached_by_create, Look(""))
         if written is None or written.row == GONE:  # a trigger's doing
@@ -93,13 +95,7 @@ class WriteHandler:
 
     async def update(self, request: Request, bound: Bound = ()) -> Answer:
         key = self._key(request)
-        row = await self._received(request, self._updated, key)
-        if row.fields:
-            return await self._changed(key, row, bound)
-        body = await self._fetch_json(self._statements.read, *key, *bound)
-        if body is None:
-            raise await self._absent((*key, *bound[: self._size]))
-        return _shown(body)
+        return await self._changed(key, await self._received(request, self._updated, key), bound)
 
     async def replace(self, request: Request, bound: Bound = ()) -> Answer:
         key = self._key(request)
@@ -130,13 +126,39 @@ class WriteHandler:
         return key
 
     async def _changed(self, key: Sequence[str], row: Row, bound: Bound) -> Answer:
+        if not row.fields and not row.absent:
+            return _shown(await self._as_it_is(key, bound))
+        if not await self._fits(row, bound):
+            await self._as_it_is(key, bound)
+            raise Forbidden(NOT_YOURS)
         sql, arguments = self._statements.update((*key, *bound), row)
         columns = [field.column.name for field in (*row.fields, *row.absent)]
         look = self._look("update", (*key, *bound))
         written = await self._written(sql, arguments, row, self._reaches("update", columns), look)
         if written is None or written.row == GONE:
-            raise await self._absent((*key, *bound[: self._size]))
+            raise await self._absent((*key, *bound[: self._rows.size]))
         return _shown(written.row)
+
+    async def _fits(self, row: Row, bound: Bound) -> bool:
+        """Whether the row could be one that may be written. It is asked first: what the database refuses before it
+        could be looked at would tell of rows that may not be read."""
+        if self._rows.are_none:
+            return False
+        asked = self._statements.fits(row, bound)
+        if asked is None:
+            return True
+        sql, arguments = asked
+        try:
+            return await self._fetch_json(sql, *arguments) == b"true"
+        except (InvalidRequest, InvalidBody, InternalError) as error:
+            raise await self._in_api_names(error, row) from error
+
+    async def _as_it_is(self, key: Sequence[str], bound: Bound) -> bytes:
+        """The row with this key, as far as it may be read. Raises where there is none."""
+        row = await self._fetch_json(self._statements.read, *key, *bound)
+        if row is None:
+            raise await self._absent((*key, *bound[: self._rows.size]))
+        return row
 
     def _look(self, action: Action, key: Sequence[str]) -> Look | None:
         """What is looked for where no row comes back; nothing where that can only mean that there is none."""
@@ -146,7 +168,7 @@ class WriteHandler:
         self, sql: str, arguments: Sequence[object], row: Row, reach: Sequence[str], look: Look | None
     ) -> Written | None:
         try:
-            return await self._commit(sql, arguments, reach=reach, look=look, is_restricted=self._is_restricted)
+            return await self._commit(sql, arguments, reach=reach, look=look, is_restricted=not self._rows.are_all)
         except (InvalidRequest, InvalidBody, InternalError, Conflict) as error:
             raise await self._in_api_names(error, row) from error
 

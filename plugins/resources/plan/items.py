@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from plugins.resources.plan.showing import select_list
 from plugins.resources.plan.sql import key_conditions, rows_conditions, where_clause
-from plugins.resources.schema.granted import EVERY_ROW, Rows
+from plugins.resources.schema.granted import UNRESTRICTED, Rows
 from plugins.resources.schema.naming import relation
 from plugins.resources.schema.resource import Field, Resource
 
@@ -14,7 +14,7 @@ from plugins.resources.schema.resource import Field, Resource
 class ItemStatement:
     """One row of a resource by its key, which is bound from `$1` on, and behind it the values of `rows`."""
 
-    def __init__(self, resource: Resource, rows: Rows = EVERY_ROW) -> None:
+    def __init__(self, resource: Resource, rows: Rows = UNRESTRICTED) -> None:
         conditions = [*key_conditions(resource, "t"), *rows_conditions(rows, len(resource.key) + 1)]
         self._source = f"{relation(resource.table)} t{where_clause(conditions)}"
         self._plain = self._text(resource.fields.values())

@@ -32,7 +32,7 @@ from plugins.resources.plan.sql import (
     rows_conditions,
     where_clause,
 )
-from plugins.resources.schema.granted import EVERY_ROW, Rows
+from plugins.resources.schema.granted import UNRESTRICTED, Rows
 from plugins.resources.schema.naming import quoted, relation
 from plugins.resources.schema.resource import Child, Field, Order, Resource
 from plugins.resources.shapes import Counting, Shape, shape_of
@@ -55,23 +55,27 @@ class Chosen(NamedTuple):
 class ListStatement:
     """The lists of a resource, or, with a `Below`, of its rows that belong to one row of another; of `rows` alone."""
 
-    def __init__(self, resource: Resource, below: Below | None = None, rows: Rows = EVERY_ROW) -> None:
+    def __init__(self, resource: Resource, below: Below | None = None, rows: Rows = UNRESTRICTED) -> None:
         self._resource = resource
-        self.source = f"{relation(resource.table)} t"
         first = below.size + 1 if below is not None else 1
-        self._scope = (*(below.conditions if below is not None else ()), *rows_conditions(rows, first))
+        scope = (*(below.conditions if below is not None else ()), *rows_conditions(rows, first))
+        fields = tuple(resource.fields.values())
+        self._has_cursors = not resource.cursorless
+        self._order = resource.total_order(resource.sort)
+        self._shown = select_list(fields)
+        self._raw = raw_columns(fields, self._order)
+        """What all fields and any order are made of: what is not shown of an order is the key."""
+        self.source = f"{relation(resource.table)} t"
+        if not rows.are_all and resource.table.computes:
+            self.source = f"(SELECT {self._raw} FROM {self.source}{where_clause(scope)} OFFSET 0) t"  # noqa: S608 (identifiers quoted, values bound)
+            scope = ()  # with OFFSET, conditions of clients, which may fail at values of other rows, wait for these
+        self._scope = scope
         self._leading = below.child.columns if below is not None else ()
         if len(rows.alternatives) == 1:
             self._leading = (*self._leading, *rows.alternatives[0])
         self.is_restricted = not rows.are_all
         """Whether there may be more rows than are ever told of: the planner's guesses are made of all."""
         self._guard = f" WHERE {below.parent_exists}" if below is not None else ""
-        self._has_cursors = not resource.cursorless
-        self._order = resource.total_order(resource.sort)
-        fields = tuple(resource.fields.values())
-        self._shown = select_list(fields)
-        self._raw = raw_columns(fields, self._order)
-        """What all fields and any order are made of: what is not shown of an order is the key."""
         self._texts: dict[tuple[object, ...], str] = {}
         """By the shape of what is asked: making one takes as long as parsing a query. Marks are among them."""
 
@@ -202,7 +206,7 @@ class Below:
     """The rows of a child that belong to one row of its parent, whose key is bound from `$1` on, and behind it the
     values of `rows`, which the parent's is one of."""
 
-    def __init__(self, parent: Resource, child: Child, rows: Rows = EVERY_ROW) -> None:
+    def __init__(self, parent: Resource, child: Child, rows: Rows = UNRESTRICTED) -> None:
         self.parent = parent
         self.child = child
         self.size = len(parent.key) + rows.size

@@ -25,7 +25,6 @@ from plugins.resources.schema.resource import Field
 MAX_TEXTS: Final = 64
 """Statements that are kept for one resource (chosen: making one takes 5 us)."""
 
-
 UNSEEN: Final = b"true"
 """What stands in the place of a row that may not be read."""
 
@@ -48,6 +47,7 @@ class WriteStatements:
             nulls = [f"t.{quoted(part.column.name)} IS NULL" for part in key]
             keys = f"CASE WHEN {' OR '.join(nulls or ['true'])} THEN '[]' ELSE {keys} END"
         self._relation = relation(resource.table)
+        self._rows = rows
         self._size = rows.size + (shown.rows.size if shown is not None else 0)
         self._first = len(key) + self._size + 1
         row = _row(shown, len(key) + rows.size + 1)
@@ -92,8 +92,30 @@ class WriteStatements:
         given = f"({', '.join(columns)}) VALUES ({', '.join(values)})" if columns else "DEFAULT VALUES"
         return f"INSERT INTO {self._relation} AS t {given}{self._returning_new}"
 
+    def fits(self, row: Row, bound: Sequence[str]) -> tuple[str, Sequence[str | None]] | None:
+        """Whether a row with these values could be one that may be written, as far as they say; None where they say
+        nothing. `bound` are the values of rows. It reads no row, and so tells of none."""
+        given = {field.column.name: value for field, value in zip(row.fields, row.values, strict=True)}
+        texts = iter(bound)
+        alternatives = [
+            [(column, text) for column, text in zip(columns, texts, strict=False) if column.name in given]
+            for columns in self._rows.alternatives
+        ]
+        if not all(alternatives):
+            return None
+        rows = Rows(tuple([tuple([column for column, _ in pairs]) for pairs in alternatives]))
+        columns = list(dict.fromkeys([column for pairs in alternatives for column, _ in pairs]))
+        names = ", ".join([f"t.{quoted(column.name)}" for column in columns])
+        casts = ", ".join([f"{cast_value(at, column.type)}::{column.declared}" for at, column in enumerate(columns, 1)])
+        like = f"SELECT {names} FROM {self._relation} t WHERE false UNION ALL SELECT {casts}"  # noqa: S608 (identifiers quoted, values bound)
+        sql = f"SELECT to_json(EXISTS (SELECT FROM ({like}) t WHERE {rows_condition(rows, len(columns) + 1)}))"  # noqa: S608 (identifiers quoted, values bound)
+        return sql, (
+            *[given[column.name] for column in columns],
+            *[text for pairs in alternatives for _, text in pairs],
+        )
+
     def update(self, bound: Sequence[str], row: Row) -> tuple[str, Sequence[str | None]]:
-        """Other values in a row; there is at least one. `bound` are its key and the values of rows."""
+        """Other values in a row, of which there is at least one. `bound` are its key and the values of rows."""
         terms = [
             f"{quoted(field.column.name)} = {cast_value(number, field.column.type)}"
             for number, field in enumerate(row.fields, self._first)

@@ -57,6 +57,8 @@ class Column:
     default: str | None = None
     """The default's expression, as PostgreSQL prints it; its domain's, where the column has none."""
     is_generated: bool = False
+    is_virtual: bool = False
+    """Generated whenever it is read."""
     identity: Literal["always", "by default"] | None = None
     is_readable: bool = True
     """False where the database role may not SELECT it."""
@@ -123,6 +125,11 @@ class Table:
     shows: tuple[str, ...] = ()
     """Tables and views whose rows are seen through this one: a view's, a partitioned table's partitions."""
     comment: str | None = None
+
+    @property
+    def computes(self) -> bool:
+        """Whether reading a row may compute values of it, and fail at that."""
+        return self.relation == "view" or any(column.is_virtual for column in self.columns.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,6 +350,7 @@ SELECT json_build_object(
                         coalesce(pg_catalog.pg_get_expr(d.adbin, d.adrelid), t.fallback)
                     END,
                     'is_generated', a.attgenerated <> '',
+                    'is_virtual', a.attgenerated = 'v',
                     'identity', CASE a.attidentity WHEN 'a' THEN 'always' WHEN 'd' THEN 'by default' END,
                     'is_readable', pg_catalog.has_column_privilege(r.oid, a.attnum, 'SELECT'),
                     'is_insertable', (r.instead & 4 <> 0 OR pg_catalog.pg_column_is_updatable(r.sound, a.attnum, false))

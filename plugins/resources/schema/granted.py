@@ -16,7 +16,7 @@ from plugins.resources.schema.allowing import must_be_given
 from plugins.resources.schema.catalogue import Column, Table
 from plugins.resources.schema.kinds import Unfit, kind_of
 from plugins.resources.schema.resource import Child, Field, Resource
-from service.api import Grant, Grantable, Where
+from service.api import Action, Grant, Grantable, Where
 
 HIDDEN_KEY: Final = "its key is hidden"
 
@@ -32,12 +32,16 @@ class Rows:
         return () in self.alternatives
 
     @property
+    def are_none(self) -> bool:
+        return not self.alternatives
+
+    @property
     def size(self) -> int:
         """How many values there are to bind."""
         return sum(map(len, self.alternatives))
 
 
-EVERY_ROW: Final = Rows()
+UNRESTRICTED: Final = Rows()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,7 @@ class Granted:
     """A resource as far as it is granted."""
 
     resource: Resource
-    rows: Rows = EVERY_ROW
+    rows: Rows = UNRESTRICTED
 
 
 def rows_of(where: Where, table: Table) -> tuple[Rows, tuple[str, ...]]:
@@ -57,7 +61,7 @@ def rows_of(where: Where, table: Table) -> tuple[Rows, tuple[str, ...]]:
         if len(texts) == len(pairs):
             found[texts] = tuple([table.columns[column] for column, _ in texts])
     if () in found:
-        return EVERY_ROW, ()
+        return UNRESTRICTED, ()
     return Rows(tuple(found.values())), tuple([text for pairs in found for _, text in pairs])
 
 
@@ -113,20 +117,40 @@ def leads_to(parent: Resource, child: Child, rows: Resource) -> bool:
     """Whether what leads from the parent to `rows`, the child's, is seen at both ends."""
     seen = {field.column.name for field in rows.fields.values()}
     is_led = any(each is child for each in parent.children)
-    return parent.has_items and is_led and seen.issuperset(_names(child.columns))
+    return is_served(parent, "read") and is_led and seen.issuperset(_names(child.columns))
 
 
 def _names(columns: Iterable[Column]) -> list[str]:
     return [column.name for column in columns]
 
 
-def granted(resource: Resource, grant: Grant) -> tuple[Granted | None, tuple[str, ...]]:
+def as_granted(resource: Resource, grant: Grant) -> tuple[Granted | None, tuple[str, ...]]:
     """The resource as the grant leaves it, and the values of its rows; None where no field is left."""
     narrow = narrowed(resource, grant.readable, grant.writable)
     if narrow is None:
         return None, ()
     rows, values = rows_of(grant.where, resource.table)
-    return Granted(narrow, rows), values
+    return Granted(settled(narrow, rows), rows), values
+
+
+def settled(resource: Resource, rows: Rows) -> Resource:
+    """The resource as its rows can be changed: where there are several alternatives, what tells them apart stays as it
+    is. Else a row could be taken from what one of them is for to what only another one is for."""
+    if len(rows.alternatives) < 2:
+        return resource
+    columns = [column for alternative in rows.alternatives for column in alternative]
+    names = {column.name for column in columns}
+    origins = {column.origin for column in columns} - {None}  # a view may show one column twice
+    writes = resource.writes
+    fixed = {
+        name for name, field in resource.fields.items() if field.column.name in names or field.column.origin in origins
+    }
+    return replace(resource, writes=replace(writes, changeable=writes.changeable - fixed))
+
+
+def is_served(resource: Resource, action: Action) -> bool:
+    """Whether there is a place where a resource, as it is granted for this action, is served: one row needs its key."""
+    return action in ("list", "create") or resource.has_items
 
 
 def grantable(resource: Resource, name: str) -> Grantable:

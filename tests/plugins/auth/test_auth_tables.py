@@ -44,6 +44,7 @@ ROLES: Mapping[str, Any] = {
     },
     "admin": {"*": {"actions": ["read", "list", "create", "update", "delete"]}},
     "poster": {"notes": {"actions": ["create"], "writable": ["owner_id", "text"]}},
+    "publisher": {"notes": {"actions": ["update"], "where": {"is_public": True}}},
     "lister": {"users": {"actions": ["list"], "readable": ["name"]}},
     "anonymous": {"notes": {"actions": ["list"], "readable": ["text"], "where": {"is_public": True}}},
 }
@@ -171,6 +172,28 @@ async def test_index_has_what_may_be_listed_and_nothing_of_the_rest(tables: Tabl
 async def test_two_roles_have_the_rows_of_either_and_the_columns_of_both(tables: Tables) -> None:
     assert await tables.rows(["user", "lister"], "users") == [{"name": "Ada"}, {"name": "Bob"}, {"name": "Eve"}]
     assert len((await tables.rows(["user", "admin"], "users"))[0]) == 5
+
+
+async def test_two_roles_move_no_row_from_what_one_may_write_to_what_the_other_may(tables: Tables) -> None:
+    taken = {"ownerId": 1, "isPublic": False}
+    assert (await tables.ask("user", "notes/4", "PATCH", taken))[0] == 404
+    assert (await tables.ask("publisher", "notes/4", "PATCH", taken))[0] == 403
+    status, body = await tables.ask(["user", "publisher"], "notes/4", "PATCH", taken)
+    assert (status, body["error"]["details"]) == (
+        422, [{"field": "ownerId", "message": "is read-only."}, {"field": "isPublic", "message": "is read-only."}],
+    )  # fmt: skip
+    assert await tables.ask(["user", "publisher"], "notes/4", "PATCH", {"text": "x"}) == (204, None)
+    assert (await tables.ask(["user", "publisher"], "notes/3", "PATCH", {"text": "x"}))[0] == 404
+    left = await tables.connection.fetchrow("SELECT owner_id, is_public, text FROM notes WHERE id = 4")
+    assert tuple(left) == (2, True, "x")
+
+
+async def test_whoever_lacks_the_claim_makes_no_row_and_uses_up_no_number(tables: Tables) -> None:
+    for body in ({"ownerId": 1}, {"ownerId": 99}, {"ownerId": 1, "text": "x"}):
+        assert (await tables.ask("user", "notes", "POST", body, userId=None))[0] == 403
+        assert (await tables.ask("user", "notes", "POST", body, userId=7))[0] == 403
+    status, made = await tables.ask("user", "notes", "POST", {"ownerId": 1})
+    assert (status, made["id"]) == (201, 5)
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import base64
+import itertools
+import json
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
-from plugins.resources.handlers.permitting import Gate
-from service.api import ANONYMOUS, NO_ROW, PRINCIPAL, Grant, MountedRoute, hookimpl
+from plugins.resources.handlers.permitting import MAX_HANDLERS, Gate, Need
+from plugins.resources.parse.query import ListQuery
+from plugins.resources.plan.lists import ListStatement
+from plugins.resources.schema.granted import Rows, as_granted, rows_of
+from plugins.resources.schema.resource import Resource
+from plugins.resources.schema.selecting import select
+from plugins.resources.settings import Settings
+from service.api import ANONYMOUS, NO_ROW, PRINCIPAL, Answer, Grant, MountedRoute, Principal, hookimpl
 
 EVERYTHING = Grant()
 
@@ -127,6 +137,239 @@ async def test_alternatives_are_rows_of_any(serve, decider) -> None:
     assert [row["id"] for row in await api.rows("things?id=2&flag=false")] == [2]
 
 
+async def test_default_sort_by_a_column_that_cannot_be_read_is_none(serve, decider) -> None:
+    """The order of rows and the cursors would tell its values."""
+    api = await serve(TYPES, decider, tables=["things"], table={"things": {"sort": ["day", "-number"]}})
+    decider.grants = {("things", "list"): Grant(readable=frozenset({"id", "flag"}))}
+    status, body = await api.get("things?limit=1")
+    assert (status, body["data"]) == (200, [{"id": 1, "flag": True}])
+    cursor = body["pagination"]["nextCursor"]
+    assert json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))[-1] == ["1"]
+    decider.grants = {("things", "list"): Grant(readable=frozenset({"id", "number"}))}
+    assert [row["id"] for row in await api.rows("things")] == [2, 1]
+
+
+def test_rows_cannot_be_told_apart_by_a_column_that_the_role_of_the_database_may_not_read(build) -> None:
+    table = build.table("items", build.column("id", "int4"), build.column("secret", is_readable=False))
+    assert rows_of(((("secret", "x"),),), table) == (Rows(()), ())
+    assert rows_of(((("secret", "x"),), (("id", "1"),)), table) == (Rows(((table.columns["id"],),)), ("1",))
+
+
+STAFF = """
+CREATE TABLE firms (id int PRIMARY KEY, code text UNIQUE NOT NULL, name text);
+CREATE TABLE staff (id int PRIMARY KEY, firm text REFERENCES firms (code), name text);
+INSERT INTO firms VALUES (1, 'x', 'X');
+INSERT INTO staff VALUES (7, 'x', 'Ada');
+"""
+
+
+@pytest.mark.parametrize(
+    ("read", "below", "is_there"),
+    [
+        (["id", "code"], ["id", "firm"], True),
+        (["id", "name"], ["id", "firm"], False),
+        (["code", "name"], ["id", "firm"], False),
+        (["id", "code"], ["id", "name"], False),
+    ],
+)
+async def test_rows_below_are_there_where_key_and_reference_are_seen_at_both_ends(
+    serve, decider, read: list[str], below: list[str], is_there: bool
+) -> None:
+    api = await serve(STAFF, decider, tables=["firms", "staff"])
+    decider.grants = {
+        ("firms", "list"): EVERYTHING,
+        ("firms", "read"): Grant(readable=frozenset(read)),
+        ("staff", "list"): Grant(readable=frozenset(below)),
+    }
+    status, body = await api.get("firms/1/staff")
+    assert (status, body.get("data")) == ((200, [{"id": 7, "firm": "x"}]) if is_there else (404, None))
+    (firms, _) = await api.rows("")
+    assert firms["children"] == (["/api/v1/firms/{id}/staff"] if is_there else [])
+
+
+@pytest.mark.parametrize(("made", "read"), [(["id", "name"], ["name"]), (["code", "name"], ["id", "name"])])
+async def test_place_of_a_new_row_is_told_only_where_its_key_may_be_written_and_read(
+    serve, decider, made: list[str], read: list[str]
+) -> None:
+    api = await serve(
+        "CREATE TABLE firms (id serial PRIMARY KEY, code text, name text)", decider, tables=["firms"]
+    )  # fmt: skip
+    decider.grants = {
+        ("firms", "create"): Grant(readable=frozenset(made)),
+        ("firms", "read"): Grant(readable=frozenset(read)),
+    }
+    told = {"id": 1, "name": "X"}
+    assert await api.send("POST", "firms", {"name": "X"}) == (201, {name: told[name] for name in read})
+    assert "Location" not in api.headers
+    decider.grants["firms", "create"] = decider.grants["firms", "read"] = EVERYTHING
+    assert (await api.send("POST", "firms", {"name": "Y"}))[0] == 201
+    assert api.headers["Location"] == "/api/v1/firms/2"
+
+
+DOCS = """
+CREATE TABLE docs (
+    id int PRIMARY KEY, owner int, region text, tenant int, title text, state text NOT NULL DEFAULT 'new'
+);
+INSERT INTO docs VALUES (1, 1, 'US', 2, 'own', 'x'), (2, 2, 'EU', 2, 'eu', 'x'), (3, 9, 'EU', 2, 'both', 'x');
+CREATE VIEW twice AS SELECT *, owner AS keeper FROM docs;
+"""
+OWN_OR_EU = ((("owner", "9"),), (("region", "EU"), ("tenant", "2")))
+
+
+async def test_row_is_not_changed_from_one_alternative_to_another(serve, decider) -> None:
+    """Neither who may write the rows of an owner nor who may write those of a region may do this, nor may both."""
+    api = await serve(DOCS, decider, tables=["docs", "twice"], table={"twice": {"key": "id"}})
+    grant_all(decider, "docs", Grant(OWN_OR_EU))
+    body = {"owner": 9, "region": "US"}
+    assert await api.refused("PATCH", "docs/2", body) == [("owner", "is read-only."), ("region", "is read-only.")]
+    assert await api.refused("PUT", "docs/3", {"tenant": 1}) == [("tenant", "is read-only.")]
+    kept = {"id": 2, "owner": 2, "region": "EU", "tenant": 2}
+    assert await api.send("PUT", "docs/2", {"title": "z"}) == (200, {**kept, "title": "z", "state": "new"})
+    assert (await api.send("PATCH", "docs/1", {"title": "z"}))[0] == 404
+    assert (await api.send("POST", "docs", {"id": 4, "owner": 9, "region": "US"}))[0] == 201
+    grant_all(decider, "twice", Grant(OWN_OR_EU))
+    assert await api.refused("PATCH", "twice/2", {"keeper": 9}) == [("keeper", "is read-only.")]
+
+
+def test_columns_that_stand_in_no_table_are_changed_where_they_tell_no_rows_apart(build) -> None:
+    """As in a view with a trigger that writes them: that none has an origin does not make them one column."""
+    columns = [build.column("id", "int4"), *[build.column(name, "int4") for name in ("owner", "tenant", "title")]]
+    table = build.table("docs", *columns)
+    (resource,) = select(build.catalogue(table), Settings(tables=["docs"]), plugin="resources").resources
+    part, _ = as_granted(resource, Grant(((("owner", "1"),), (("tenant", "2"),))))
+    assert part is not None
+    assert part.resource.writes.changeable == {"title"}
+
+
+async def test_alternative_that_can_have_no_row_leaves_the_other_to_be_changed(serve, decider) -> None:
+    api = await serve(DOCS, decider, tables=["docs"])
+    grant_all(decider, "docs", Grant(((("owner", "9"),), (("tenant", "x"),))))
+    assert (await api.send("PATCH", "docs/3", {"tenant": 1}))[0] == 200
+    assert (await api.send("PATCH", "docs/3", {"owner": 1}))[0] == 403
+
+
+async def test_index_says_which_fields_an_update_leaves_as_they_are(serve, decider) -> None:
+    """Also after it was asked by somebody who has the same columns, and rows that are told apart otherwise."""
+    api = await serve(DOCS, decider, tables=["docs"])
+    for where, kept in [
+        (((("owner", "9"),),), ["id"]),
+        (OWN_OR_EU, ["id", "owner", "region", "tenant"]),
+        (((("owner", "9"),), (("tenant", "2"),)), ["id", "owner", "tenant"]),
+        (((("owner", "9"),), (("tenant", "x"),)), ["id"]),
+    ]:
+        decider.grants = {("docs", "list"): EVERYTHING, ("docs", "update"): Grant(where)}
+        (docs,) = await api.rows("")
+        assert [field["name"] for field in docs["fields"] if field["readOnly"]] == kept
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH"])
+async def test_body_that_changes_nothing_leaves_the_row_as_it_is(serve, decider, watcher, method: str) -> None:
+    seen = watcher.seen
+    api = await serve(DOCS, decider, watcher, tables=["docs"])
+    row = {"id": 2, "owner": 2, "region": "EU", "tenant": 2, "title": "eu", "state": "x"}
+    for granted, found in [
+        (Grant(writable=frozenset()), row),
+        (Grant(readable=frozenset({"id"})), row),
+        (Grant(OWN_OR_EU, writable=frozenset({"tenant"})), row),
+    ]:
+        decider.grants = {("docs", "update"): granted, ("docs", "read"): rows(owner="2")}
+        assert await api.send(method, "docs/2", {}) == (200, found)
+        assert await api.send(method, "docs/3", {}) == (204, None)
+        assert (await api.send(method, "docs/7", {}))[0] == 404
+    decider.grants = {("docs", "update"): Grant(OWN_OR_EU, writable=frozenset())}
+    assert await api.send(method, "docs/2", {}) == (204, None)
+    assert (await api.send(method, "docs/1", {}))[0] == 404
+    assert seen == []
+
+
+TENANTS = """
+CREATE DOMAIN state AS text CHECK (VALUE <> 'none');
+CREATE TYPE mood AS ENUM ('sad', 'ok');
+CREATE DOMAIN feeling AS mood;
+CREATE DOMAIN code AS text COLLATE "POSIX";
+CREATE TABLE regions (tenant int, code text, PRIMARY KEY (tenant, code));
+CREATE TABLE items (
+    id serial PRIMARY KEY, tenant int NOT NULL DEFAULT 1, no int, region text,
+    rate numeric(6, 2), word text COLLATE "C", code code COLLATE "C", fixed char(4), state state, feeling feeling,
+    at timestamptz(0),
+    UNIQUE (tenant, no), FOREIGN KEY (tenant, region) REFERENCES regions
+);
+INSERT INTO regions VALUES (1, 'eu'), (2, 'us');
+INSERT INTO items (tenant, no) VALUES (1, 1), (2, 1);
+"""
+
+
+async def test_value_outside_what_is_granted_is_refused_before_any_row_can_tell(serve, decider) -> None:
+    """Neither by a key that is taken nor by one that is not there does anybody learn of rows of another tenant."""
+    api = await serve(TENANTS, decider, tables=["items"])
+    grant_all(decider, "items", rows(tenant="1"))
+    for body in ({"no": 1}, {"no": 7}, {"no": 7, "region": "us"}, {"no": 7, "region": "xx"}):
+        for method, path in (("POST", "items"), ("PATCH", "items/1"), ("PUT", "items/1")):
+            status, answer = await api.send(method, path, {"tenant": 2, **body})
+            assert (status, answer["error"]["message"]) == (403, "A row like this is none that you may write.")
+        for key in ("2", "9"):
+            assert (await api.send("PATCH", f"items/{key}", {"tenant": 2, **body}))[0] == 404
+            assert (await api.send("PATCH", f"items/{key}", body))[0] == 404
+    assert (await api.send("POST", "items", {"tenant": 1, "no": 1}))[0] == 409
+    assert (await api.send("POST", "items", {"no": 1}))[0] == 409
+    assert (await api.send("POST", "items", {"tenant": 1, "region": "us"}))[0] == 422
+    assert (await api.send("POST", "items", {"tenant": 1, "no": 2, "region": "eu"}))[0] == 201
+    assert (await api.send("PATCH", "items/1", {"tenant": 1, "no": 3}))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("column", "granted", "given", "others"),
+    [
+        ("rate", "1.5", [1.5, "1.50"], [1.51, 1.49]),
+        ("word", "Ada", ["Ada"], ["ada", None]),
+        ("code", "x", ["x"], ["X", None]),
+        ("fixed", "ab", ["ab", "ab  "], ["abc"]),
+        ("state", "new", ["new"], ["old", None]),
+        ("feeling", "ok", ["ok"], ["sad", None]),
+        (
+            "at",
+            "2026-01-31T13:30:00Z",
+            ["2026-01-31T13:30:00.4Z", "2026-01-31T14:30:00+01:00"],
+            ["2026-01-31T13:30:01Z"],
+        ),
+    ],
+)
+async def test_value_that_is_given_is_compared_as_it_would_stand_in_the_column(
+    serve, decider, column: str, granted: str, given: list[Any], others: list[Any]
+) -> None:
+    api = await serve(TENANTS, decider, tables=["items"])
+    grant_all(decider, "items", Grant(((("tenant", "1"), (column, granted)), (("tenant", "1"), ("no", "5")))))
+    for value in given:
+        assert (await api.send("POST", "items", {"no": None, column: value}))[0] == 201
+    for value in others:
+        assert (await api.send("POST", "items", {"no": 1, column: value}))[0] == 403  # and not 409
+    assert (await api.send("POST", "items", {"no": 5, column: others[0]}))[0] == 201
+
+
+async def test_value_that_its_column_cannot_have_is_told_of_its_field_before_rows_are(serve, decider) -> None:
+    api = await serve(TENANTS, decider, tables=["items"])
+    grant_all(decider, "items", rows(state="new"))
+    assert await api.refused("POST", "items", {"state": "none"}) == [("state", "is not allowed.")]
+    assert await api.refused("PATCH", "items/1", {"state": "none"}) == [("state", "is not allowed.")]
+
+
+async def test_whoever_has_no_row_makes_none_and_uses_up_no_number(serve, decider) -> None:
+    """Also where what is granted is no value of its column."""
+    api = await serve(TENANTS, decider, tables=["items"])
+    for granted in (Grant(NO_ROW), rows(tenant="x")):
+        grant_all(decider, "items", granted)
+        for body in ({}, {"tenant": 1, "no": 1}, {"tenant": 2, "no": 1, "region": "xx"}):
+            assert (await api.send("POST", "items", body))[0] == 403
+            assert (await api.send("PATCH", "items/1", body))[0] == 404
+            assert (await api.send("PUT", "items/1", body))[0] == 404
+        assert (await api.send("DELETE", "items/1"))[0] == 404
+        assert (await api.get("items/1"))[0] == 404
+        assert await api.rows("items") == []
+    grant_all(decider, "items", EVERYTHING)
+    status, made = await api.send("POST", "items", {})
+    assert (status, made["id"]) == (201, 3)
+
+
 # --- triggers and views
 
 MEDDLING = """
@@ -163,7 +406,8 @@ async def test_row_that_a_trigger_moves_away_is_not_made(serve, decider) -> None
     grant_all(decider, "moved", rows(owner="1"))
     assert (await api.send("POST", "moved", {"id": 1, "owner": 1}))[0] == 403
     grant_all(decider, "moved", rows(owner="2"))
-    assert await api.send("POST", "moved", {"id": 1, "owner": 1}) == (201, {"id": 1, "owner": 2, "text": None})
+    assert (await api.send("POST", "moved", {"id": 1, "owner": 1}))[0] == 403
+    assert await api.send("POST", "moved", {"id": 1}) == (201, {"id": 1, "owner": 2, "text": None})
     assert await api.rows("moved") == [{"id": 1, "owner": 2, "text": None}]
 
 
@@ -174,6 +418,10 @@ async def test_rows_of_one_key_that_are_not_granted_are_none(serve, decider) -> 
     assert (await api.send("PATCH", "several/2", {"text": "x"}))[0] == 404
     assert (await api.send("DELETE", "several/2"))[0] == 404
     assert (await api.send("PATCH", "several/3", {"text": "x"}))[0] == 409
+    for body in ({}, {"text": "x"}):
+        assert (await api.send("PATCH", "several/2", body))[0] == 404
+        assert (await api.send("PATCH", "several/9", body))[0] == 404
+        assert (await api.send("PATCH", "several/3", body))[0] == 409
 
 
 async def test_change_that_is_refused_is_not_announced(serve, decider, watcher) -> None:
@@ -192,6 +440,62 @@ async def test_change_is_announced_with_its_key_also_where_nobody_is_shown_it(se
     decider.grants = {("kept", "create"): EVERYTHING}
     assert await api.send("POST", "kept", {"id": 7, "owner": 2}) == (201, None)
     assert [(change.resource, change.keys) for change in seen] == [("kept", ("7",))]
+
+
+# --- values that are computed as they are read
+
+RATIOS = """
+CREATE TABLE parts (id int PRIMARY KEY, owner int, team text, a int, b int);
+INSERT INTO parts VALUES (1, 1, 'a', 4, 2), (2, 2, 'a', 1, 0), (3, 1, 'b', 9, 3), (4, 3, 'b', 1, 0);
+CREATE VIEW ratios AS SELECT *, a / b AS ratio FROM parts;
+"""
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("ratio[null]=false", [1, 3]),
+        ("ratio[ne]=0&limit=1", [1]),
+        ("ratio[gt]=2", [3]),
+        ("id=2&ratio[null]=false", []),
+        ("id=77&ratio[null]=false", []),
+        ("sort=-ratio&limit=1", [3]),
+        ("fields=id&ratio=2", [1]),
+        ("ratio[null]=true", []),
+        ('filter={"or":[{"ratio":2},{"id":{"lt":0}}]}', [1]),
+        ("ratio[null]=false&limit=1&page=2", [3]),
+    ],
+)
+async def test_value_of_a_hidden_row_that_cannot_be_computed_tells_nothing(
+    serve, decider, query: str, found: list[int]
+) -> None:
+    """What fails for a row of another is never computed, whatever a client asks of it."""
+    api = await serve(RATIOS, decider, tables=["ratios"], table={"ratios": {"key": "id"}})
+    for where in (((("owner", "1"),),), ((("owner", "1"), ("team", "a")), (("id", "3"),))):
+        decider.grants = {("ratios", "list"): Grant(where)}
+        for count in ("auto", "exact", "estimated"):
+            path = f"ratios?{quote(query, safe='=&[]')}&count={count}"
+            status, body = await api.get(path)
+            assert (status, [row["id"] for row in body["data"]]) == (200, found), body
+            cursor = body["pagination"]["nextCursor"]
+            assert cursor is None or len(await api.rows(f"{path}&cursor={cursor}")) == 1
+
+
+@pytest.mark.parametrize(
+    ("facts", "is_virtual", "waits"),
+    [({}, True, True), ({}, False, False), ({"relation": "view"}, False, True)],
+)
+async def test_conditions_of_clients_wait_only_where_reading_computes(
+    build, facts: dict[str, Any], is_virtual: bool, waits: bool
+) -> None:
+    ratio = build.column("ratio", "int4", is_generated=is_virtual, is_virtual=is_virtual)
+    table = build.table("parts", build.column("id", "int4"), build.column("owner", "int4"), ratio, **facts)
+    (resource,) = select(build.catalogue(table), Settings(tables=["parts"]), plugin="resources").resources
+    restricted = ListStatement(resource, rows=Rows(((table.columns["owner"],),)))
+    chosen = restricted.choose(ListQuery(limit=1), ["1"])
+    assert ("OFFSET 0) t" in chosen.rows(restricted.source)) is waits
+    assert chosen.rows(restricted.source).count('t."owner" = $1::text::') == 1
+    assert "OFFSET 0" not in ListStatement(resource).source
 
 
 # --- what it costs
@@ -228,6 +532,28 @@ async def test_handlers_are_shared_by_all_who_have_the_same_columns(serve, decid
         gate.check({PRINCIPAL: ANONYMOUS})  # type: ignore[arg-type]  # it asks for no more of a request
     assert len(gate._handlers) == 1
     assert len(gate._bound) <= 2_000
+    columns = [None, *[frozenset(each) for each in ("a", "b", "ab", "c", "ac", "bc", "abc")]]
+    for readable, writable in itertools.product([each and each | {"id"} for each in columns], columns):
+        for owner in ("", "1"):
+            grant = Grant((((("owner", owner),) if owner else ()),), readable, writable)
+            decider.grants = {("kept", "list"): grant}
+            gate.check({PRINCIPAL: ANONYMOUS})  # type: ignore[arg-type]
+            assert len(gate._handlers) <= MAX_HANDLERS
+    assert (await api.get("kept"))[0] == 200
+
+
+async def test_gate_asks_for_each_grant_once(items: Resource) -> None:
+    asked = []
+
+    class Asked:
+        def grant(self, principal: Principal, resource: str, action: str) -> Grant:
+            asked.append((resource, action))
+            return Grant()
+
+    needs = [Need(items, "update"), Need(items, "read", is_optional=True)]
+    gate = Gate(Asked(), {"items": "shop.items"}, needs, lambda parts: lambda request, bound: Answer(204))  # type: ignore[arg-type]
+    gate.check({PRINCIPAL: ANONYMOUS})  # type: ignore[arg-type]
+    assert asked == [("shop.items", "update"), ("shop.items", "read")]
 
 
 async def test_without_access_there_is_no_gate(serve) -> None:

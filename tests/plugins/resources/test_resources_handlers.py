@@ -13,6 +13,7 @@ from plugins.resources.handlers.reading import ItemHandler, ListHandler
 from plugins.resources.parse.query import ListQuery
 from plugins.resources.plan.lists import Chosen, ListStatement
 from plugins.resources.render import Pagination, list_body, read_page
+from plugins.resources.schema.granted import Rows
 from plugins.resources.shapes import Shapes
 from service.errors import InternalError, InvalidRequest, NotFound
 from service.testing.clock import FakeClock
@@ -156,6 +157,17 @@ async def test_count_that_fails_for_no_value_of_the_clients_is_not_their_fault(i
     totals = Totals(statement, Failing(), clock, Shapes(clock.monotonic).watch(statement.shape))
     with pytest.raises(InternalError, match=r"^A value does not fit\. SELECT \('0',\)$"):
         await totals.find(Chosen((), ("0",)), ListQuery(count="exact"))
+
+
+@pytest.mark.parametrize(("count", "asked"), [("exact", 2), ("auto", 1), ("estimated", 1)])
+async def test_count_of_granted_rows_that_takes_too_long_is_not_made_twice_for_one_request(items, count, asked):
+    """Nor does the planner guess; only a total that was asked for exactly is counted anew."""
+    database, clock = Database(count=None), FakeClock()
+    statement = ListStatement(items, rows=Rows(((items.table.columns["name"],),)))
+    totals = Totals(statement, database, clock, Shapes(clock.monotonic).watch(statement.shape))
+    for _ in range(2):
+        assert await totals.find(Chosen((), ("x",)), ListQuery(count=count)) == (None, False)
+    assert database.verbs() == [COUNT] * asked
 
 
 async def test_estimates_that_are_kept_are_bounded(items):
