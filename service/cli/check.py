@@ -48,6 +48,10 @@ def check(chosen: Chosen, *, with_off: bool, as_json: bool) -> int:
     for warning in loaded.settings.warnings:
         click.echo(warning, err=True)
     click.echo(summary(loaded))
+    if loaded.plugins:
+        click.echo(
+            "Not looked at: whether the tables, columns and routes that settings name are there; pegboard routes does."
+        )
     return 0
 
 
