@@ -143,4 +143,4 @@ def test_init_leaves_a_folder_that_passes_its_check(cli: Any) -> None:
     cli.call("init")
     assert not (cli.folder / "plugins").exists()
     ended = cli.call("check")
-    assert (ended.code, ended.err) == (0, "")
+    assert (ended.code, ended.err) == (0, f"{NOT_LOOKED_AT}\n")
