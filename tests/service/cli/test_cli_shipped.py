@@ -8,6 +8,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from service.cli.check import NOT_LOOKED_AT
+
 ROOT = Path(__file__).parents[3]
 SHIPPED = (ROOT / "config.toml").read_text()
 
