@@ -468,6 +468,10 @@ class Grantable:
     """Those that name a single row in a URL; empty where nothing does."""
     required: frozenset[str] = frozenset()
     """Those without which no row can be made."""
+    empty: frozenset[str] = frozenset()
+    """Those that are NULL in a new row that is given no value for them."""
+    writes: Mapping[Action, frozenset[str]] | None = None
+    """What is done to its rows beside reading them, and to which columns it gives values; None where nobody knows."""
 
 
 class Access(Protocol):

@@ -25,7 +25,7 @@ Source   RFC 6750 (Bearer), RFC 7515 to 7519 and RFC 8725 (JWT), OWASP ASVS 5.0 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -33,9 +33,10 @@ from plugins.auth.api_keys import open_keys
 from plugins.auth.login.handlers import Login
 from plugins.auth.login.opening import check, cost_of, hidden_by, open_login
 from plugins.auth.material import Material
-from plugins.auth.permissions.checking import Checking
-from plugins.auth.permissions.granting import EVERY_ROLE, Permissions
-from plugins.auth.permissions.requiring import Requiring
+from plugins.auth.permissions.checking import Checking, notes
+from plugins.auth.permissions.granting import Permissions
+from plugins.auth.permissions.requiring import Requiring, strangers
+from plugins.auth.permissions.settings import NOT_OF_TOKENS
 from plugins.auth.revocation.opening import Revocation
 from plugins.auth.schemes import Bearer
 from plugins.auth.settings import Need, RouteSettings, Settings
@@ -55,6 +56,7 @@ from service.api import (
     Authenticator,
     Check,
     Door,
+    Finish,
     MountedRoute,
     Operators,
     PluginError,
@@ -85,6 +87,10 @@ class Plugin:
         self._jwks: Jwks | None = None
         self._operating = Operating(settings.operator_roles)
         self._checking = Checking(settings.roles, run)
+        self._roles = settings.roles.keys() - NOT_OF_TOKENS
+        """Those that rules name and tokens can have."""
+        self._told: set[str] = set()
+        """Roles of routes of which something was said."""
         self._revocation = Revocation(
             settings.revocation, run, expires_s=settings.expires.seconds, leeway_s=settings.leeway.seconds
         )
@@ -99,7 +105,7 @@ class Plugin:
         """Says once what workers would say each; makes the secret that they then find, where none is set."""
         if self._material.keeps_secret:
             self._material.kept()
-        for sentence in self._material.sentences:
+        for sentence in (*self._material.sentences, *notes(self._settings.roles, run.name)):
             run.say(sentence)
         yield None
 
@@ -135,7 +141,8 @@ class Plugin:
             self._identifying = Identifying(schemes, api, recall=bearer.recall)
             self._identifying_operators = Identifying(schemes, operator, recall=bearer.recall)
             ports.provide(OPERATORS, Operators(self._operating.who))
-            ports.provide(ACCESS, self._permissions())
+            self._permissions = Permissions(self._settings.roles, self._checking, nobody=self._identifying.nobody)
+            ports.provide(ACCESS, self._permissions)
             if database is not None and self._settings.login is not None:
                 login, maker = self._settings.login, self._material.maker()
                 ports.provide(HIDDEN, hidden_by(login))
@@ -146,39 +153,52 @@ class Plugin:
                 self._login = await stack.enter_async_context(opened)
             yield
 
-    def _permissions(self) -> Permissions:
-        return Permissions(
-            self._settings.roles,
-            self._checking,
-            nobody=self._identifying.nobody,
-            knows_nobody=self._settings.default == "none",
-        )
-
     @hookimpl
     def routes(self) -> Iterable[Route]:
         self._checking.finish()  # all that can be granted is known now
         return self._login.routes(self._run.name) if self._login is not None else ()
 
     @hookimpl
-    def steps(self, route: MountedRoute) -> Iterable[Check]:
+    def steps(self, route: MountedRoute) -> Iterable[Check | Finish]:
         settings = route.settings(RouteSettings)
         needs_more = bool(settings.roles or settings.scopes)
         need = settings.need or ("required" if needs_more else None)
         if route.door is Door.OPERATOR:
             yield from self._guard(route, need)
-        elif route.door is Door.API and (need or self._settings.default) != "none":
-            is_optional = (need or self._settings.default) == "optional"
-            yield Check(Slot.IDENTIFY, self._identifying.optional if is_optional else self._identifying.required)
+        elif route.door is Door.API:
+            yield from self._identify(route, need or self._settings.default)
         if needs_more and route.door is not Door.PROBE:
+            self._tell_of_strangers(route, settings.roles)
             requiring = Requiring(settings.roles, settings.scopes, nobody=self._identifying.nobody)
             yield Check(Slot.AUTHORIZE, requiring.allow)
 
-    def _guard(self, route: MountedRoute, need: Need | None) -> Iterable[Check]:
+    def _identify(self, route: MountedRoute, need: Need) -> Iterable[Check | Finish]:
+        identifying = self._identifying
+        if need == "none":
+            if any(self._permissions.is_ruled(name) for name in (*route.reads, *route.writes)):
+                yield Check(Slot.IDENTIFY, identifying.unasked)
+            return
+        yield Check(Slot.IDENTIFY, identifying.optional if need == "optional" else identifying.required)
+        yield from self._keep_private()
+
+    def _tell_of_strangers(self, route: MountedRoute, roles: Sequence[str]) -> None:
+        """Roles that no rule names may be misspelt. Where no rule names any, or accounts have theirs in a column, there
+        may be others."""
+        known = self._roles | set(self._settings.operator_roles)
+        login = self._settings.login
+        are_all = bool(self._roles) and not (login is not None and self._settings.role_claim in login.claims)
+        for role, hint in strangers(roles, known, are_all=are_all):
+            if role not in self._told:
+                self._told.add(role)
+                self._run.say(f"The route {route.name} asks for the role {role}, which no rule names{hint}")
+
+    def _guard(self, route: MountedRoute, need: Need | None) -> Iterable[Check | Finish]:
         """Operators' routes need a role, whatever the default, unless they have a listener of their own."""
         if need is None and self._run.has_operator_listener:
             return
         if need in (None, "required"):
             yield Check(Slot.IDENTIFY, self._identifying_operators.required)
+            yield from self._keep_private()
             yield Check(Slot.AUTHORIZE, self._operating.allow)
         elif self._run.strict and not self._run.has_operator_listener:
             raise PluginError(
@@ -187,6 +207,11 @@ class Plugin:
             )
         elif need == "optional":
             yield Check(Slot.IDENTIFY, self._identifying_operators.optional)
+            yield from self._keep_private()
+
+    def _keep_private(self) -> Iterable[Finish]:
+        if self._identifying.takes_keys:
+            yield Finish(Slot.IDENTIFY, self._identifying.keep_private)
 
     @hookimpl
     def probes(self) -> Iterable[Probe]:
@@ -202,8 +227,7 @@ class Plugin:
         from plugins.auth.commands.revoke import revocations_command, revoke_command
         from plugins.auth.commands.token import token_command
 
-        named = {role for role in self._settings.roles if role != EVERY_ROLE}
-        roles = named.union(self._settings.operator_roles) if named else named
+        roles = self._roles.union(self._settings.operator_roles) if self._roles else self._roles
         group.add_command(token_command(self._material.maker, self._settings.expires, self._run.clock, roles=roles))
         group.add_command(key_group(self._run, are_taken=self._settings.api_keys is not False, roles=roles))
         revoking = (revoke_command(self._revocation, self._run), revocations_command(self._revocation, self._run))

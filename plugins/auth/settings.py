@@ -9,10 +9,10 @@ from pydantic import AfterValidator, Field, model_validator
 from yarl import URL
 
 from plugins.auth.login.settings import LoginSettings
-from plugins.auth.permissions.settings import RoleRules
+from plugins.auth.permissions.settings import EVERY_ROLE, NOT_OF_TOKENS, RoleRules
 from plugins.auth.revocation.settings import RevocationSettings
 from plugins.auth.tokens.keys import AlgorithmName
-from service.api import Duration, PluginSettings, Secret
+from service.api import Duration, PluginSettings, Secret, toml
 
 Need = Literal["required", "optional", "none"]
 
@@ -32,6 +32,14 @@ def _positive(expires: Duration) -> Duration:
     if expires.seconds < 1:
         raise ValueError("leaves a token no time at all")
     return expires
+
+
+def _of_tokens(roles: tuple[str, ...]) -> tuple[str, ...]:
+    for role in roles:
+        if role in NOT_OF_TOKENS:
+            right = [each for each in roles if each not in NOT_OF_TOKENS] or ["admin"]
+            raise ValueError(f"has {toml(role)}, which is no role of a token; write: operator_roles = {toml(right)}")
+    return roles
 
 
 def _url(text: str) -> str:
@@ -57,6 +65,13 @@ class RouteSettings(PluginSettings):
 
     scopes: tuple[Text, ...] = ()
     """All of which are needed."""
+
+    @model_validator(mode="after")
+    def _roles_are_of_somebody(self) -> Self:
+        if EVERY_ROLE in self.roles:
+            right = toml({"scopes": [*self.scopes]} if self.scopes else "required")
+            raise ValueError(f'has the role "*", which everyone has; write: auth = {right} in place of it')
+        return self
 
     @model_validator(mode="after")
     def _somebody_is_asked_for(self) -> Self:
@@ -109,7 +124,7 @@ class Settings(PluginSettings):
     role_claim: Text = "role"
     """The claim that has the roles: text, or a list of it. Scopes are in `scope` or `scp`."""
 
-    operator_roles: Annotated[tuple[Text, ...], Field(min_length=1)] = ("admin",)
+    operator_roles: Annotated[tuple[Text, ...], Field(min_length=1), AfterValidator(_of_tokens)] = ("admin",)
     """The roles that open operators' routes where these have no listener of their own (`[service] operator`). Where
     they have one, that guards them, and tokens are looked at only for those with `auth = "required"`."""
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
-from aiohttp.hdrs import AUTHORIZATION, WWW_AUTHENTICATE
+from aiohttp.hdrs import AUTHORIZATION, CACHE_CONTROL, WWW_AUTHENTICATE
 from aiohttp.web import Request
 
 from plugins.auth.api_keys.knowing import SCHEME
 from plugins.auth.api_keys.scheme import X_API_KEY
+from plugins.auth.permissions.granting import UNASKED
 from plugins.auth.revocation.doubt import Guard
 from service.api import (
     PRINCIPAL,
+    Answer,
     Authenticator,
     Forbidden,
     InvalidToken,
@@ -42,7 +44,8 @@ class Identifying:
         self._guard = guard
         self._doubt = guard.doubt
         self._challenges = ", ".join([scheme.challenge for scheme in schemes])
-        self._way_in = f"{OR_A_KEY}." if any(scheme.scheme == SCHEME for scheme in schemes) else "."
+        self.takes_keys = any(scheme.scheme == SCHEME for scheme in schemes)
+        self._way_in = f"{OR_A_KEY}." if self.takes_keys else "."
         self._nobody = SAYING_NOTHING + self._way_in
 
     def required(self, request: Request) -> Awaitable[None] | None:
@@ -52,6 +55,18 @@ class Identifying:
     def optional(self, request: Request) -> Awaitable[None] | None:
         """Lets those through; what is said and wrong is refused all the same."""
         return self._identify(request, is_required=False)
+
+    @staticmethod
+    def unasked(request: Request) -> None:
+        """For routes that look at no token, where rules apply all the same."""
+        request[PRINCIPAL] = UNASKED
+
+    @staticmethod
+    def keep_private(request: Request, answer: Answer) -> None:
+        """An answer to whoever sent X-API-Key is not for a shared cache, which knows no such header; with Authorization
+        it knows by itself (RFC 9111, section 3.5)."""
+        if X_API_KEY in request.headers and answer.header(CACHE_CONTROL) is None:
+            answer.add(CACHE_CONTROL, "private")
 
     def nobody(self) -> Unauthenticated:
         """What whoever has not said who they are is told, where they should have."""

@@ -10,6 +10,10 @@ from service.cli.printing import print_json
 from service.errors import SettingsError, StartError
 from service.loader import Loaded
 
+NOT_LOOKED_AT = (
+    "Not looked at: whether the tables, columns and routes that settings name are there; pegboard routes does."
+)
+
 
 @click.command(short_help="Check settings and plugins; opens nothing.")
 @reads_config
@@ -48,6 +52,8 @@ def check(chosen: Chosen, *, with_off: bool, as_json: bool) -> int:
     for warning in loaded.settings.warnings:
         click.echo(warning, err=True)
     click.echo(summary(loaded))
+    if loaded.plugins:
+        click.echo(NOT_LOOKED_AT, err=True)
     return 0
 
 

@@ -20,7 +20,7 @@ from service.settings.merging import Node, is_reference
 from service.settings.references import Resolver, Source
 from service.settings.remedies import Subject, remedy, renaming
 from service.settings.reporting import Fault, Report
-from service.settings.spelling import Path_, pair_of, there_are
+from service.settings.spelling import Path_, dotted, pair_of, there_are
 from service.settings.wording import OUR_WORDS, sentence
 
 M = TypeVar("M", bound=BaseModel)
@@ -133,6 +133,11 @@ class Binding(Generic[M]):
             message = f'there is no such setting; did you mean "{guess}"?'
             return Fault(place, message, renaming(self._subject, error, guess))
         known = self._subject.known(error.path)
+        below = self._subject.below(error.path)
+        if below is not None:
+            message = f"there is no such setting; there is {below}, below which it may belong"
+            right = dotted((*place.path[:-1], below, place.path[-1]))
+            return Fault(place, message, f"{right} in place of {dotted(place.path)}")
         message = f"there is no such setting; {there_are(known)}" if known else "there is no such setting"
         return Fault(place, message, removal_for(place), "remove")
 

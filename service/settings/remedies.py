@@ -72,6 +72,12 @@ class Subject:
         model = self.holder(path)[1]
         return [*(field_names(model) if model else ()), *(self.also if len(path) == 1 else ())]
 
+    def below(self, path: Path_) -> str | None:
+        """The one key that there is beside `path`, where what is at `path` is a table as there are in that one."""
+        known = self.known(path)
+        is_table = len(known) == 1 and isinstance(get(self.data, path), Mapping)
+        return known[0] if is_table and model_of(self.annotation((*path[:-1], *known, path[-1]))) else None
+
     def guess(self, error: Error) -> str | None:
         return nearest(str(error.path[-1]), self.known(error.path))
 

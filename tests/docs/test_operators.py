@@ -6,6 +6,7 @@ import json
 import os
 import re
 import socket
+import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import get_args
@@ -67,6 +68,26 @@ def test_every_fragment_of_settings_is_accepted(
         environments = re.findall(r"\[env\.(\w+)", block)
         for environment in ("development", *environments):
             assert cli.main(["check", "--env", environment]) == 0, capsys.readouterr().err + block
+
+
+async def test_rules_can_be_pasted_below_the_shipped_settings(
+    make_service: MakeService, demo_url: str, blocks: Blocks
+) -> None:
+    """Where they do nothing as long as everyone may do everything, which is told."""
+    (block,) = blocks(PAGE, "tested: below config.toml")
+    settings = tomllib.loads((Path(__file__).parents[2] / "config.toml").read_text() + block)
+    environ = {"DATABASE_URL": demo_url, "JWT_SECRET": "s" * 64}
+    service = await make_service(settings=settings, environ=environ)
+    assert [each for each in service.said if each.startswith("Everyone may")] == [
+        "Everyone may read, list, create, update and delete rows of every table here, so the rules of admin, anonymous "
+        'and user take nothing of that away; for them to count, remove plugins.auth.roles."*".tables."*".'
+    ]
+    del settings["env"]["development"]["plugins"]["auth"]["roles"]
+    service = await make_service(settings=settings, environ=environ)
+    assert not [each for each in service.said if "role" in each]
+    async with service.client.get("/api/v1/users?limit=1") as response:
+        (row,) = (await response.json())["data"]
+        assert row.keys() == {"id", "name"}
 
 
 def test_tokens_of_the_log_are_all_there(rows: Rows) -> None:

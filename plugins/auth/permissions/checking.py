@@ -1,19 +1,36 @@
-"""Mistakes in the rules that show once it is known what there is: names of tables and columns, values of `where`.
+"""Mistakes in the rules that show once it is known what there is: tables, columns and values, and what never works.
 
-What a fault offers to write never grants more than the rule that it is in.
+What a fault offers to write grants what the rule says, under names that are right or nearly so, and beside that at most
+the columns without which its actions do nothing. Where only the operator knows what is meant, `UNKNOWN` stands.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
 
 from plugins.auth.permissions.rules import Claim, source_of
-from plugins.auth.permissions.settings import CLAIM, EVERY_TABLE, RoleRules, TableRule
+from plugins.auth.permissions.settings import EVERY_ROLE, EVERY_TABLE, NEAR, RoleRules, TableRule
 from service.api import Action, Grantable, Run, listed, nearest, toml, toml_key
 
 KEYED: Final[tuple[Action, ...]] = ("read", "update", "delete")
 """The actions that name a row by its key."""
+
+WRITING: Final[tuple[Action, ...]] = ("create", "update", "delete")
+
+UNKNOWN: Final = "..."
+"""Stands for a name or value in a line to write. As long as it does, the rule is refused as before."""
+
+Lists = Literal["readable", "writable"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Need:
+    """Columns that a list must have."""
+
+    columns: Collection[str]
+    why: str
 
 
 class Checking:
@@ -29,78 +46,102 @@ class Checking:
         self._expected[resource.name] = resource
         for role, table, rule in self._rules:
             if table == resource.name:
-                self._check(role, table, rule, [resource])
+                self._check(role, rule, resource)
 
     def finish(self) -> None:
         """Check the rest, once all is known that can be granted; where nothing can be, nothing is known of names."""
         if not self._expected:
             return
+        taken = {(role, table) for role, table, _ in self._rules}
         for role, table, rule in self._rules:
             if table == EVERY_TABLE:
-                self._check(role, table, rule, [*self._expected.values()])
-                self._tell_of_lacking(role, rule)
+                self._check_for_all(role, rule)
             elif table not in self._expected:
-                self._blame_table(role, table)
+                self._blame_table(role, table, taken)
+        self._tell_of_open()
 
-    def _blame_table(self, role: str, table: str) -> None:
-        meant = nearest(table, self._expected)
-        hint = f"did you mean {toml(meant)}?" if meant else f"there are {listed(sorted(self._expected))}"
-        taken = [other for name, other, _ in self._rules if name == role]
-        rename = meant or next(iter(self._expected))
-        self._run.fault(
-            ("roles", role, "tables", table),
-            f"no table {toml(table)} is served; {hint}",
-            rename=rename if rename not in taken else None,
-        )
+    def _blame_table(self, role: str, table: str, taken: set[tuple[str, str]]) -> None:
+        """`taken` has the tables of roles that have a rule, or are offered for one."""
+        meant = nearest(table, self._expected, cutoff=NEAR)
+        message = f"no table {toml(table)} is served"
+        if meant is None:
+            message = f"{message}; there are {listed(sorted(self._expected))}"
+        elif (role, meant) in taken:
+            message = f"{message}, and for {toml(meant)} the role has a rule"
+            meant = None
+        else:
+            message = f"{message}; did you mean {toml(meant)}?"
+            taken.add((role, meant))
+        self._run.fault(("roles", role, "tables", table), message, rename=meant)
 
-    def _check(self, role: str, table: str, rule: TableRule, resources: Sequence[Grantable]) -> None:
-        """One rule, which is about all of these; a name has to be right for one of them."""
-        place = ("roles", role, "tables", table)
-        called = "any table" if table == EVERY_TABLE else table
+    def _check(self, role: str, rule: TableRule, resource: Grantable) -> None:
+        """A rule that names this."""
+        place = ("roles", role, "tables", resource.name)
+        needs = {"readable": [*_key(rule, resource), *_given(rule, resource)], "writable": [*_given(rule, resource)]}
+        called = resource.name
+        readable = self._check_columns(place, "readable", rule.readable, resource.shown, called, needs["readable"])
+        writable = self._check_columns(place, "writable", rule.writable, resource.shown, called, needs["writable"])
+        self._check_where(place, rule, [resource], called)
+        wrong = {action: why for action in rule.actions if (why := _never(rule, action, resource, readable, writable))}
+        left = [action for action in rule.actions if action not in wrong]
+        for action, why in wrong.items():
+            self._run.fault((*place, "actions"), f"names {action}, {why}", write=left or [UNKNOWN])
+
+    def _check_for_all(self, role: str, rule: TableRule) -> None:
+        """The rule for `"*"`: a name has to be right for one of them."""
+        place, resources, called = ("roles", role, "tables", EVERY_TABLE), [*self._expected.values()], "any table"
         shown = {column for each in resources for column in each.shown}
-        for setting, columns in (("readable", rule.readable), ("writable", rule.writable)):
-            right, messages = _standing(columns or (), shown, f"column that {called} shows")
-            least = right or ([] if setting == "writable" else sorted(shown)[:1])
-            for message in messages:
-                self._run.fault((*place, setting), message, write=least)
+        self._check_columns(place, "readable", rule.readable, shown, called, ())
+        self._check_columns(place, "writable", rule.writable, shown, called, ())
         self._check_where(place, rule, resources, called)
-        if table != EVERY_TABLE:
-            if rule.readable is not None:
-                self._check_key(place, rule, rule.readable, resources[0])
-            if "create" in rule.actions:
-                self._check_required(place, rule, resources[0])
+        self._tell_of_lacking(role, rule)
+
+    def _check_columns(
+        self,
+        place: tuple[str, ...],
+        setting: Lists,
+        columns: Sequence[str] | None,
+        shown: Collection[str],
+        called: str,
+        needs: Sequence[_Need],
+    ) -> list[str] | None:
+        """What the list should be; None is all. Every fault offers the same line, in which all of them are mended."""
+        if columns is None:
+            return None
+        right, messages = _standing(columns, shown, f"column that {called} shows")
+        for need in needs:
+            lacking = sorted(set(need.columns).difference(right))
+            if lacking:
+                messages.append(f"lacks {listed(lacking)}, {need.why}")
+                right = [*lacking, *right]
+        for message in messages:
+            self._run.fault((*place, setting), message, write=right or [UNKNOWN])
+        return right
 
     def _check_where(
         self, place: tuple[str, ...], rule: TableRule, resources: Sequence[Grantable], called: str
     ) -> None:
         columns = {column for each in resources for column in each.columns}
+        right: dict[str, str | int | float] = {}
+        messages = []
         for column, value in rule.where.items():
-            if column not in columns:
-                _, (message,) = _standing([column], columns, f"column of {called} that values can be compared with")
-                meant = nearest(column, columns) or min(columns, default=column)
-                right = {meant if name == column else name: each for name, each in rule.where.items()}
-                self._run.fault((*place, "where"), message, write=right)
-            elif not isinstance(text := source_of(value), Claim) and not any(
-                _fits(each, column, text) for each in resources
-            ):
-                message = f"is no value of the column {column} of {called}"
-                self._run.fault((*place, "where", column), message, write=f"{CLAIM}{column}")
-
-    def _check_key(self, place: tuple[str, ...], rule: TableRule, readable: Sequence[str], resource: Grantable) -> None:
-        """Whoever may not see the key cannot name a row."""
-        lacking = sorted(resource.key.difference(readable))
-        keyed = [action for action in KEYED if action in rule.actions]
-        if lacking and keyed and resource.key:
-            message = f"lacks {listed(lacking)}, the key by which {listed(keyed)} name a row"
-            self._run.fault((*place, "readable"), message, write=[*lacking, *readable])
-
-    def _check_required(self, place: tuple[str, ...], rule: TableRule, resource: Grantable) -> None:
-        """Whoever makes a row has to give it what it must have."""
-        for setting, columns in (("readable", rule.readable), ("writable", rule.writable)):
-            lacking = sorted(resource.required.difference(columns)) if columns is not None else []
-            if lacking and columns is not None:
-                message = f"lacks {listed(lacking)}, without which no row can be made"
-                self._run.fault((*place, setting), message, write=[*columns, *lacking])
+            if column in columns:
+                is_value = any(_fits(each, column, source_of(value)) for each in resources)
+                right[column] = value if is_value else UNKNOWN
+                if not is_value:
+                    message = f"is no value of the column {column} of {called}"
+                    self._run.fault((*place, "where", column), message, write=UNKNOWN)
+                continue
+            free = columns.difference(rule.where, right)  # two conditions on one column would be one
+            (meant,), (message,) = _standing(
+                [column], free, f"column of {called} that values can be compared with", other=UNKNOWN
+            )
+            while meant in right:
+                meant += "."
+            right[meant] = value
+            messages.append(message)
+        for message in messages:
+            self._run.fault((*place, "where"), message, write=right)
 
     def _tell_of_lacking(self, role: str, rule: TableRule) -> None:
         for column in rule.where:
@@ -112,20 +153,88 @@ class Checking:
                     f"to grant some, name the table under [plugins.{self._run.name}.roles.{toml_key(role)}.tables]."
                 )
 
+    def _tell_of_open(self) -> None:
+        """Whoever has written rules may think that what they do not name is closed."""
+        named = {table for _, table, _ in self._rules}
+        unnamed = sorted(self._expected.keys() - named)
+        if unnamed and named and EVERY_TABLE not in named:
+            self._run.say(
+                f"Everyone whom the service answers may read {listed(unnamed)}, since no role names "
+                f"{'them' if len(unnamed) > 1 else 'it'}; to say who may, write "
+                f"[plugins.{self._run.name}.roles.ROLE.tables.{toml_key(unnamed[0])}]."
+            )
 
-def _fits(resource: Grantable, column: str, text: str) -> bool:
+
+def notes(roles: Mapping[str, RoleRules], instance: str) -> Iterator[str]:
+    """What rules that are right do not do, though somebody may think so: sentences for the start."""
+    for role, rules in roles.items():
+        if not rules.tables:
+            own = f"plugins.{instance}.roles.{toml_key(role)}"
+            yield f"The role {role} has no tables, so it grants nothing; write [{own}.tables.TABLE], or remove [{own}]."
+    everyone = roles[EVERY_ROLE].tables if EVERY_ROLE in roles else {}
+    rule = everyone.get(EVERY_TABLE)
+    if rule is None or rule.where or rule.readable is not None or rule.writable is not None:
+        return
+    apart = everyone.keys() - {EVERY_TABLE}  # for these the role "*" says something else
+    void = [role for role, rules in roles.items() if role != EVERY_ROLE and rules.tables.keys() - apart]
+    if void:
+        yield (
+            f"Everyone may {listed(rule.actions)} rows of every table here, so the rules of {listed(sorted(void))} "
+            f'take nothing of that away; for them to count, remove plugins.{instance}.roles."*".tables."*".'
+        )
+
+
+def _key(rule: TableRule, resource: Grantable) -> Iterator[_Need]:
+    """Whoever may not see the key cannot name a row."""
+    keyed = [action for action in KEYED if action in rule.actions]
+    if keyed:
+        yield _Need(resource.key, f"the key by which {listed(keyed)} {'name' if len(keyed) > 1 else 'names'} a row")
+
+
+def _given(rule: TableRule, resource: Grantable) -> Iterator[_Need]:
+    """Whoever makes a row has to give it what it must have, and what makes it one of theirs."""
+    if "create" in rule.actions:
+        yield _Need(resource.required, "without which no row can be made")
+        asked = resource.empty & rule.where.keys() & (resource.writes or {}).get("create", frozenset())
+        yield _Need(asked, "for which where asks, and which a new row does not have unless it is given one")
+
+
+def _never(
+    rule: TableRule,
+    action: Action,
+    resource: Grantable,
+    readable: Collection[str] | None,
+    writable: Collection[str] | None,
+) -> str | None:
+    """Why nobody can ever do this by the rule, after the action's name; None where somebody might."""
+    if resource.writes is None or action not in WRITING:
+        return None
+    if action not in resource.writes:
+        return f"which {resource.name} takes from nobody"
+    given = resource.writes[action]
+    unset = sorted((resource.empty & rule.where.keys()) - given)
+    if action == "create" and unset:
+        return f"though where asks for {listed(unset)}, to which no new row can give a value"
+    if action == "update" and not given.intersection(*[each for each in (readable, writable) if each is not None]):
+        return "and leaves no column that it could change"
+    return None
+
+
+def _fits(resource: Grantable, column: str, source: Claim | str) -> bool:
     is_value: Callable[[str], bool] | None = resource.columns.get(column)
-    return is_value is not None and is_value(text)
+    return isinstance(source, Claim) or (is_value is not None and is_value(source))
 
 
-def _standing(names: Sequence[str], known: Collection[str], what: str) -> tuple[list[str], list[str]]:
-    """The names that can stand, near misses mended, and what is wrong with the others."""
+def _standing(
+    names: Sequence[str], known: Collection[str], what: str, *, other: str | None = None
+) -> tuple[list[str], list[str]]:
+    """The names that can stand, near misses mended and `other` for the rest, and what is wrong with the others."""
     right: dict[str, None] = {}
     messages = []
     for name in names:
-        meant = name if name in known else nearest(name, known)
-        if meant:
-            right.setdefault(meant)
+        meant = name if name in known else nearest(name, known, cutoff=NEAR)
+        if stands := meant or other:
+            right.setdefault(stands)
         if meant != name:
             hint = f"did you mean {toml(meant)}?" if meant else f"there are {listed(sorted(known))}"
             messages.append(f"names {toml(name)}, which is no {what}; {hint}")

@@ -7,29 +7,45 @@ from collections.abc import Mapping
 from typing import Annotated, Final, Self
 
 from pydantic import AfterValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
 
-from service.api import Action, PluginSettings, toml
+from service.api import Action, PluginSettings, nearest, toml
 
 EVERY_TABLE: Final = "*"
+
+ANONYMOUS_ROLE: Final = "anonymous"
+"""What whoever has not said who they are has, and nobody else, whatever a token says."""
+
+EVERY_ROLE: Final = "*"
+"""What everyone has, whoever they are."""
+
+NOT_OF_TOKENS: Final = frozenset({ANONYMOUS_ROLE, EVERY_ROLE})
+"""Roles that nobody has by a token that names them."""
 
 CLAIM: Final = "claim:"
 LITERAL: Final = "literal:"
 """What a text of `where` begins with that is no claim though it looks like one."""
 
-_ALMOST: Final = re.compile(r"\s*(claims?|literals?)\s*:\s*(.*)", re.IGNORECASE | re.DOTALL)
+NEAR: Final = 0.75
+"""How alike a name is to one that it is taken for, from 0 to 1 (chosen: one letter of five wrong, or two that changed
+places). Rules must not come to be about something else by a line that somebody pastes."""
+
+_ALMOST: Final = re.compile(r"\s*(\w+)\s*:\s*(.*)", re.DOTALL)
 
 Text = Annotated[str, Field(min_length=1)]
 
 
 def _spelled(value: str | int | float) -> str | int | float:
-    """As it is. Raises ValueError for what may be meant as a claim and would be taken for a text, or names none."""
+    """As it is. Raises PydanticCustomError for what may be meant as a claim and would be a text, or names none."""
     if not isinstance(value, str) or value.startswith(LITERAL):
         return value
     almost = _ALMOST.fullmatch(value)
-    if almost is not None and (not value.startswith(CLAIM) or value[len(CLAIM) :] != almost[2] or not almost[2]):
-        meant = f"{CLAIM if almost[1].lower().startswith('claim') else LITERAL}{almost[2] or 'sub'}"
-        raise ValueError(f"is neither a claim nor safely a text; write {toml(meant)}, or {toml(LITERAL + value)}")
-    return value
+    kind = nearest(almost[1], (CLAIM[:-1], LITERAL[:-1]), cutoff=NEAR) if almost is not None else None
+    if almost is None or kind is None or (value == f"{CLAIM}{almost[2]}" and almost[2]):
+        return value
+    meant = f"{kind}:{almost[2] or '...'}"
+    message = f"is neither a claim nor safely a text; write {toml(meant)}, or {toml(LITERAL + value)}"
+    raise PydanticCustomError("where", "{message}", {"message": message, "example": meant})
 
 
 class TableRule(PluginSettings):

@@ -159,15 +159,25 @@ def grantable(resource: Resource, name: str) -> Grantable:
     def fits(column: Column) -> Callable[[str], bool]:
         return lambda text: _value(resource.table, column.name, text) is not None
 
-    readable = [column for column in resource.table.columns.values() if column.is_readable]
+    table, writes = resource.table, resource.writes
+    readable = [column for column in table.columns.values() if column.is_readable]
+    columns = {field.name: field.column for field in resource.fields.values()}
+    given: dict[str, Set[str]] = {"create": writes.creatable, "update": writes.changeable}
     return Grantable(
         name,
         {column.name: fits(column) for column in readable if kind_of(column.type).is_comparable},
-        shown=frozenset(field.column.name for field in resource.fields.values()),
+        shown=frozenset(column.name for column in columns.values()),
         key=frozenset(part.column.name for part in resource.key) if resource.has_items else frozenset(),
-        required=frozenset(
-            field.column.name
-            for field in resource.fields.values()
-            if field.name in resource.writes.creatable and must_be_given(field.column)
-        ),
+        required=frozenset(columns[name].name for name in writes.creatable if must_be_given(columns[name])),
+        empty=frozenset(column.name for column in table.columns.values() if is_empty(column, resource)),
+        writes={action: frozenset(columns[name].name for name in given.get(action, ())) for action in writes.actions},
     )
+
+
+def is_empty(column: Column, resource: Resource) -> bool:
+    """Whether a new row that is given no value for it has none. Of views, and of what a trigger does first, nobody
+    knows."""
+    table = resource.table
+    is_known = table.relation in ("table", "partitioned table") and "create" not in table.kept
+    is_filled = column.default is not None or column.identity or column.is_generated
+    return is_known and not is_filled and column is not resource.writes.modified

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -19,7 +19,7 @@ from plugins.auth.store import keys as store
 from plugins.auth.store.channel import CHANNEL, heard
 from plugins.auth.store.schema import STATEMENTS, has_schema, make_schema
 from plugins.database.pool import Postgres
-from service.api import DATABASE, Database, Ports, hookimpl
+from service.api import DATABASE, Answer, Database, Ports, Route, hookimpl
 from service.errors import SettingsError
 from service.testing import FakeClock, PostgresServer
 from tests.plugins.timing import ALIKE, PAIRS, Ask, area
@@ -139,6 +139,38 @@ async def test_key_says_subject_roles_and_scopes(serve_keys: Any, kept: Store) -
                 "scheme": "apikey",
                 "claims": {"sub": "key:ci", "keyId": f"pgb_{key.id}"},
             }
+
+
+class Kept:
+    """Says itself how long its answer may be kept."""
+
+    class Plugin:
+        @hookimpl
+        def routes(self) -> Iterable[Route]:
+            answer = Answer.json({}, headers=[("Cache-Control", "max-age=60")])
+            yield Route("GET", "kept", lambda request: answer, name="kept.read")
+
+
+async def test_answer_to_a_key_is_private_unless_its_route_says_otherwise(
+    serve_keys: Any, kept: Store, forge: Any
+) -> None:
+    """A shared cache takes X-API-Key for nothing, as it does not Authorization (RFC 9111, section 3.5)."""
+    service = await serve_keys({"default": "optional"}, Kept)
+    plain, operator = (await kept.make()).text, (await kept.make("op", roles=("admin",))).text
+
+    async def said(path: str, **headers: str) -> tuple[int, list[str]]:
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        async with service.client.get(path, headers=sent) as response:
+            return response.status, response.headers.getall("Cache-Control", [])
+
+    for path, status in (("/api/v1/who", 200), ("/api/v1/who/known", 200), ("/console", 403)):
+        assert await said(path, X_API_Key=plain) == (status, ["private"])
+        assert (await said(path, Authorization=f"ApiKey {plain}"))[1] == []
+        assert (await said(path, Authorization=f"Bearer {forge.signed()}"))[1] == []
+        assert (await said(path))[1] == []
+    assert await said("/console", X_API_Key=operator) == (200, ["private"])
+    assert await said("/api/v1/kept", X_API_Key=plain) == (200, ["max-age=60"])
+    assert await said("/api/v1/who/open", X_API_Key=plain) == (200, [])
 
 
 async def test_name_of_the_scheme_has_no_case(serve_keys: Any, kept: Store) -> None:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from types import MappingProxyType
 from typing import Any
 
 import pytest
 
+from plugins.auth.permissions import granting
 from service.api import (
     ACCESS,
     ANONYMOUS,
     NO_ROW,
+    PRINCIPAL,
     Access,
+    Answer,
     Forbidden,
     Grant,
     Grantable,
     Ports,
     Principal,
+    Route,
     Unauthenticated,
     hookimpl,
 )
@@ -108,12 +112,23 @@ async def test_everyone_has_the_role_star(serve: Any) -> None:
     assert granted.grant(principal("*"), "users", "read") is None
 
 
-async def test_anonymous_is_a_role_and_nobody_else_has_it_unasked(serve: Any) -> None:
+async def test_anonymous_is_a_role_and_nobody_else_has_it_whatever_a_token_says(serve: Any) -> None:
     granted = await access(serve, {"anonymous": {"users": {"actions": ["list"]}}})
     assert granted.grant(ANONYMOUS, "users", "list") is not None
     assert granted.grant(Principal(None, frozenset({"admin"})), "users", "list") is not None
-    assert granted.grant(principal(), "users", "list") is None
-    assert granted.grant(principal("anonymous"), "users", "list") is not None
+    for who in (principal(), principal("anonymous"), principal("*", "anonymous")):
+        assert granted.grant(who, "users", "list") is None
+        told = granted.refusal(who, "users", "list")
+        assert (type(told), told.message) == (Forbidden, "users: list is for those who do not say who they are.")
+    assert granted.grant(ANONYMOUS, "users", "list") is not None
+
+
+async def test_refusal_names_no_role_that_who_asks_cannot_have(serve: Any) -> None:
+    """Nobody who has said who they are has `anonymous`; to say that it is needed would be of no use."""
+    granted = await access(serve, {role: {"users": {"actions": ["list"]}} for role in ("admin", "anonymous", "editor")})
+    for who in (principal(), principal("anonymous")):
+        message = granted.refusal(who, "users", "list").message
+        assert message == "users: list needs one of the roles admin, editor."
 
 
 async def test_claims_are_those_of_who_asks(serve: Any) -> None:
@@ -156,9 +171,70 @@ async def test_refusal_says_what_was_needed(serve: Any) -> None:
     assert (type(told), told.message) == (Forbidden, "users: no role may create.")
 
 
-async def test_refusal_sends_nobody_for_a_token_that_is_not_looked_at(serve: Any) -> None:
-    granted = await access(serve, {"admin": {"users": {}}}, default="none")
-    assert granted.refusal(ANONYMOUS, "users", "read").status == 403
+class Shown:
+    """Three routes that show a resource, and refuse as its rules say."""
+
+    class Plugin:
+        uses = (ACCESS,)
+
+        @hookimpl
+        @asynccontextmanager
+        async def lifespan(self, ports: Ports) -> AsyncIterator[None]:
+            self._access = ports.find(ACCESS)
+            assert self._access is not None
+            self._access.expect(USERS)
+            yield
+
+        @hookimpl
+        def routes(self) -> Iterable[Route]:
+            for name in ("one", "two"):
+                yield Route("GET", name, self._show, name=f"shown.{name}", reads=("users",))
+            yield Route("POST", "three", self._show, name="shown.three", writes=("users",))
+
+        def _show(self, request: Any) -> Answer:
+            assert self._access is not None
+            if self._access.grant(request[PRINCIPAL], "users", "list") is None:
+                raise self._access.refusal(request[PRINCIPAL], "users", "list")
+            return Answer.json({"subject": request[PRINCIPAL].subject})
+
+
+@pytest.mark.parametrize("default", ["none", "optional"])
+async def test_refusal_sends_for_a_token_exactly_where_the_route_looks_at_one(
+    serve: Any, forge: Any, default: str
+) -> None:
+    """Whatever holds for the others: where none is looked at, not even a valid one is of use."""
+    settings = {"default": default, "roles": {"admin": {"tables": {"users": {}}}}}
+    routes = {"shown.one": {"auth": "none"}, "shown.two": {"auth": "optional"}}
+    service = await serve(settings, Shown, routes=routes)
+    admin = forge.signed(forge.claims(role="admin"))
+    for token in (None, admin):
+        assert await forge.asked(service, "/api/v1/one", token) == (403, "FORBIDDEN")
+    assert await forge.asked(service, "/api/v1/two", admin) == (200, "ada")
+    async with service.client.get("/api/v1/two") as response:
+        assert (response.status, response.headers["WWW-Authenticate"]) == (401, 'Bearer realm="api"')
+    async with service.client.post("/api/v1/three") as response:
+        assert response.status == {"none": 403, "optional": 401}[default]
+
+
+async def test_grants_and_rules_that_are_kept_are_bounded(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    granted: Any = await access(serve, {"user": {"users": {"where": {"email": "claim:email"}}}})
+    monkeypatch.setattr(granting, "MAX_KEPT", 3)
+    for number in range(10):
+        grant = granted.grant(principal("user", f"r{number}", email=f"{number}@x"), "users", "list")
+        assert grant.where == ((("email", f"{number}@x"),),)
+        assert len(granted._rules) <= 3
+        assert len(granted._grants) <= 3
+    assert granted._grants
+
+
+async def test_grant_of_a_long_claim_is_made_and_not_kept(serve: Any) -> None:
+    """A token may have thousands of characters in a claim: ten thousand of them are not kept for whoever sent them."""
+    granted: Any = await access(serve, {"user": {"users": {"where": {"email": "claim:email"}}}})
+    long = "x" * (granting.LONGEST_KEPT + 1)
+    assert granted.grant(principal("user", email=long), "users", "list").where == ((("email", long),),)
+    assert not granted._grants
+    granted.grant(principal("user", email=long[1:]), "users", "list")
+    assert len(granted._grants) == 1
 
 
 async def test_roles_without_a_column_in_common_are_told_so(serve: Any) -> None:
@@ -192,7 +268,7 @@ async def test_roles_without_a_column_in_common_are_told_so(serve: Any) -> None:
         ({"users": {"where": {"owner_id": "me"}}}, "is no value of the column owner_id of users"),
         (
             {"users": {"readable": ["email"]}},
-            'lacks id, the key by which read name a row write: readable = ["id", "email"]',
+            'lacks id, the key by which read names a row write: readable = ["id", "email"]',
         ),
         ({"users": {"readable": ["id"], "writable": ["email"]}}, "what cannot be read is not there"),
         ({"users": {"where": {"owner_id": "Claim:sub"}}}, 'write "claim:sub", or "literal:Claim:sub"'),
@@ -256,6 +332,70 @@ async def test_route_that_anyone_may_ask_refuses_whoever_lacks_its_roles(serve: 
     assert await forge.asked(service) == (200, None)
     assert await forge.asked(service, token=forge.signed(forge.claims(role="admin"))) == (200, "ada")
     assert await forge.asked(service, token=forge.signed()) == (403, "FORBIDDEN")
+
+
+async def test_route_for_roles_sends_whoever_has_said_nothing_for_a_token(serve: Any, forge: Any) -> None:
+    needs = {"need": "optional", "roles": ["admin"]}
+    service = await serve(routes={"who.default": {"auth": needs}})
+    async with service.client.get("/api/v1/who") as response:
+        assert (response.status, response.headers["WWW-Authenticate"]) == (401, 'Bearer realm="api"')
+
+
+async def test_route_for_anonymous_lets_in_no_token_that_says_so(serve: Any, forge: Any) -> None:
+    routes = {
+        "who.default": {"auth": {"need": "optional", "roles": ["anonymous"]}},
+        "who.maybe": {"auth": {"need": "optional", "roles": ["anonymous", "admin"]}},
+    }
+    service = await serve(routes=routes)
+    token = forge.signed(forge.claims(role=["anonymous", "*"]))
+    told = {"/api/v1/who": "This is for those who do not say who they are."}
+    for path in ("/api/v1/who", "/api/v1/who/maybe"):
+        assert await forge.asked(service, path) == (200, None)
+        async with service.client.get(path, headers={"Authorization": f"Bearer {token}"}) as response:
+            assert response.status == 403
+            message = (await response.json())["error"]["message"]
+            assert message == told.get(path, "This needs the role admin.")
+
+
+@pytest.mark.parametrize(
+    ("needs", "told"),
+    [
+        ({"roles": ["*"]}, 'write: auth = "required"'),
+        ({"roles": ["*", "admin"], "scopes": ["who:read"]}, 'write: auth = { scopes = ["who:read"] }'),
+    ],
+)
+async def test_route_for_everyone_is_no_role(serve: Any, needs: Any, told: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        await serve(routes={"who.default": {"auth": needs}})
+    message = " ".join(str(caught.value).split())
+    assert 'has the role "*", which everyone has' in message
+    assert told in message
+
+
+@pytest.mark.parametrize("roles", [["*"], ["anonymous", "admin"]])
+async def test_operators_have_a_role_of_their_own(serve: Any, roles: list[str]) -> None:
+    with pytest.raises(SettingsError, match="which is no role of a token") as caught:
+        await serve({"operator_roles": roles})
+    assert 'write: operator_roles = ["admin"]' in str(caught.value)
+
+
+async def test_role_of_a_route_that_nothing_gives_is_told(serve: Any) -> None:
+    rules = {"roles": {"editor": {"tables": {"users": {}}}}}
+    routes = {
+        "who.default": {"auth": {"roles": ["amdin", "editor"]}},
+        "who.post": {"auth": {"roles": ["amdin", "clerk"]}},
+        "who.maybe": {"auth": {"need": "optional", "roles": ["anonymous", "admin"]}},
+    }
+    service = await serve(rules, routes=routes)
+    assert [each for each in service.said if "The route" in each] == [
+        'The route who.default asks for the role amdin, which no rule names; did you mean "admin"?',
+        "The route who.post asks for the role clerk, which no rule names, so nobody may ask it unless an issuer's "
+        "tokens have that role.",
+    ]
+    service = await serve(routes=routes)
+    assert [each for each in service.said if "The route" in each] == [
+        'The route who.default asks for the role amdin, which no rule names; did you mean "admin"?'
+    ]
 
 
 async def test_route_of_operators_may_ask_for_more(serve: Any, forge: Any) -> None:

@@ -94,6 +94,20 @@ def test_rules_of_other_rows_and_columns_have_the_columns_in_common() -> None:
     assert granted([mine, Rule((), frozenset({"name"}), frozenset())], asks({})) is None
 
 
+def test_rule_of_which_another_one_grants_all_but_the_writing_still_counts() -> None:
+    """It is left out only where another one grants all of it, its writing too; else the columns are those in common."""
+    few = Rule((("owner", Claim("sub")),), frozenset({"id"}), frozenset({"id"}))
+    many = Rule((), frozenset({"id", "pay"}), frozenset())
+    assert granted([few, many], asks({})) == Grant(EVERY_ROW, frozenset({"id"}), frozenset())
+
+
+def test_rows_that_are_among_others_are_not_asked_for_beside_them() -> None:
+    """`owner`, and `owner` with `team`, are `owner`: every alternative more may cost PostgreSQL an index."""
+    mine = Rule((("owner", Claim("sub")),), frozenset({"id", "pay"}), frozenset())
+    ours = Rule((("owner", Claim("sub")), ("team", "1")), frozenset({"id", "name"}), frozenset())
+    assert granted([mine, ours], asks({})) == Grant(((("owner", "ada"),),), frozenset({"id"}), frozenset())
+
+
 def test_claim_that_is_missing_or_no_value_is_no_row() -> None:
     for value in (None, ["1"], {"a": 1}, float("nan"), float("inf"), 10**5000):
         grant = granted([Rule((("owner", Claim("a")),), None, None)], asks({"a": value}))

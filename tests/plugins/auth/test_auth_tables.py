@@ -144,7 +144,7 @@ async def test_anonymous_has_what_its_role_has_and_is_asked_who_it_is_for_the_re
         assert tables.headers["WWW-Authenticate"] == 'ApiKey realm="api", Bearer realm="api"'
     status, body = await tables.ask("nobody", "notes")
     assert (status, body["error"]["message"]) == (
-        403, "notes: list needs one of the roles admin, anonymous, user.",
+        403, "notes: list needs one of the roles admin, user.",
     )  # fmt: skip
 
 

@@ -66,6 +66,9 @@ def test_check_sums_up_what_is_right(cli: Any) -> None:
     ended = cli.call("check", "--env", "staging")
     assert ended.code == 0
     assert ended.out.startswith("ok: config.toml in environment staging, 1 plugin on: guarded")
+    assert ended.err.splitlines() == [
+        "Not looked at: whether the tables, columns and routes that settings name are there; pegboard routes does."
+    ]
 
 
 def test_check_reports_every_fault_with_78(cli: Any) -> None:

@@ -8,6 +8,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from service.cli.check import NOT_LOOKED_AT
+
 ROOT = Path(__file__).parents[3]
 SHIPPED = (ROOT / "config.toml").read_text()
 
@@ -143,4 +145,4 @@ def test_init_leaves_a_folder_that_passes_its_check(cli: Any) -> None:
     cli.call("init")
     assert not (cli.folder / "plugins").exists()
     ended = cli.call("check")
-    assert (ended.code, ended.err) == (0, "")
+    assert (ended.code, ended.err) == (0, f"{NOT_LOOKED_AT}\n")

@@ -133,6 +133,10 @@ def test_token_with_a_role_that_no_rule_names_says_so_and_is_made(configured: An
         "No rule in the settings names the role reder; did you mean reader?",
         "No rule in the settings names the role x; there are admin, reader.",
     ]
+    printed = configured("token", "--sub", "ada", "--role", "anonymous")
+    assert printed.err.splitlines()[-1] == (
+        "The role anonymous is not one that is given: nobody has it by a token or key."
+    )
 
 
 def test_token_needs_something_that_signs(configured: Any) -> None:

@@ -56,6 +56,41 @@ def test_loader_s_fault_stands_at_the_layer_that_had_the_last_word(load: Load) -
         assert [fault.place.text for fault in settings.faults] == [place]
 
 
+class Rule(PluginSettings):
+    actions: tuple[str, ...] = ()
+
+
+class Role(PluginSettings):
+    tables: dict[str, Rule] = {}
+
+
+class Guarded(PluginSettings):
+    roles: dict[str, Role] = {}
+
+
+@pytest.mark.parametrize(
+    ("toml", "line"),
+    [
+        (
+            "[plugins.guard.roles.user.docs]\nactions = []\n",
+            "write: plugins.guard.roles.user.tables.docs in place of plugins.guard.roles.user.docs",
+        ),
+        ("[plugins.guard.roles.user]\ndocs = {}\n", "write: plugins.guard.roles.user.tables.docs in place of"),
+        ("[plugins.guard.roles.user]\ndocs = 1\n", "remove: docs"),
+        ("[plugins.guard.roles.user.tables.docs]\nacts = {}\n", "write: actions ="),
+        ("[plugins.guard.roles.user.tables.docs]\nxyz = {}\n", "remove: xyz"),
+        ("[plugins.guard.roles.user.table.docs]\n", "write: [plugins.guard.roles.user.tables]"),
+    ],
+)
+def test_table_that_stands_one_too_high_is_sent_below_the_one_setting_that_there_is(
+    load: Load, toml: str, line: str
+) -> None:
+    settings = load(f"[plugins.guard]\nenabled = true\n{toml}")
+    settings.bind("guard", Guarded, run=None)
+    (fault,) = settings.faults
+    assert line in str(fault)
+
+
 def test_nearest_takes_the_only_name_that_begins_so_and_gives_up_on_what_nobody_means() -> None:
     assert nearest("prod", ["development", "production"]) == "production"
     assert nearest("created_at", ["createdAt", "id"]) == "createdAt"
