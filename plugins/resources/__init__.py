@@ -40,6 +40,7 @@ from plugins.resources.settings import Settings
 from plugins.resources.shapes import Shapes
 from service.api import (
     ACCESS,
+    ANONYMOUS,
     CHANGES,
     DATABASE,
     HIDDEN,
@@ -48,6 +49,7 @@ from service.api import (
     Changes,
     Check,
     Database,
+    Grant,
     MountedRoute,
     PluginError,
     Ports,
@@ -98,10 +100,8 @@ class Plugin:
         for table in selection.absent:
             ports.need(SERVING).excuse(f"{self._prefix}{table}")
         permits = self._permits(ports.find(ACCESS), selection.resources)
-        is_open = self._run.is_reachable and permits is None
-        exposed = exposure(selection.resources, self._run.name) if is_open else None
-        if exposed is not None:
-            self._run.say(exposed)
+        if self._run.is_reachable:
+            self._tell_exposure(permits, selection.resources)
         healer = Healer(lambda: self._differs(database, selection.resources), self._run)
         served = {resource.name for resource in selection.resources}
         changes = ports.need(CHANGES)
@@ -141,6 +141,18 @@ class Plugin:
             access.expect(grantable(resource, permits.names[resource.name]))
         self._gates = permits.gates
         return permits
+
+    def _tell_exposure(self, permits: Permits | None, resources: Sequence[Resource]) -> None:
+        """Say what anybody can write."""
+
+        def to_anyone(resource: Resource, action: Action) -> Grant | None:
+            if permits is None:
+                return Grant()
+            return permits.access.grant(ANONYMOUS, permits.names[resource.name], action)
+
+        exposed = exposure(resources, self._run.name, grants=to_anyone, has_rules=permits is not None)
+        if exposed is not None:
+            self._run.say(exposed)
 
     def _writer(
         self,
