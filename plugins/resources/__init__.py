@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from plugins.resources.handlers.committing import Committer
@@ -200,6 +201,7 @@ class Plugin:
         """What `pegboard db advise` tells."""
         from plugins.resources.advice.advising import advise
 
+        now = datetime.fromtimestamp(self._run.clock.now(), UTC)
         heard = ask_service(self._run, self._question)
         async with opened(self._run) as ports:
             database = ports.need(DATABASE)
@@ -209,7 +211,7 @@ class Plugin:
                 raise PluginError(
                     "what would be served has mistakes in its settings: `pegboard run` tells all of them."
                 )
-            return await advise(database, catalogue, selection.resources, heard)
+            return await advise(database, catalogue, selection.resources, heard, now=now)
 
     async def _differs(self, database: Database, resources: Sequence[Resource]) -> bool:
         """Whether a table of these is no longer what it was. Raises ServiceErrors."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
@@ -19,7 +20,7 @@ from plugins.resources.advice.facts import FACTS, Facts, Known, read_facts
 from plugins.resources.advice.findings import Advice, Report
 from plugins.resources.advice.looks import Look, looks_at
 from plugins.resources.advice.statements import read_statements
-from plugins.resources.advice.upkeep import upkeep
+from plugins.resources.advice.upkeep import too_young, upkeep
 from plugins.resources.advice.views import read_sources, seen_through
 from plugins.resources.schema.catalogue import Catalogue, Table
 from plugins.resources.schema.resource import Resource
@@ -45,7 +46,9 @@ class Found:
     candidate: Candidate
 
 
-async def advise(database: Database, catalogue: Catalogue, resources: Sequence[Resource], heard: Heard) -> Report:
+async def advise(
+    database: Database, catalogue: Catalogue, resources: Sequence[Resource], heard: Heard, *, now: datetime
+) -> Report:
     """Look at the lists of these resources, and at what their tables have. `heard` is what the workers that serve have
     seen. Raises ServiceErrors where the database does not answer."""
     notes: list[str] = []
@@ -66,7 +69,9 @@ async def advise(database: Database, catalogue: Catalogue, resources: Sequence[R
         plan = await explain(database, look.resource, look.shape)
         looked.append(look.looked(plan))
         found += await advising.advice_for(look, plan)
-    rest = [each for resource in there for each in upkeep(resource, known)]
+    rest = [each for resource in there for each in upkeep(resource, known, now)]
+    if (young := too_young(there, known, now)) is not None:
+        notes.append(young)
     return Report((*_sorted(found), *rest), tuple(looked), tuple(notes))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 import asyncpg
@@ -80,6 +81,7 @@ class Place:
     def __init__(self, url: str, database: Database, settings: Settings) -> None:
         self.url = url
         self.database = database
+        self.now = datetime.now(UTC)
         self._settings = settings
 
     async def catalogue(self) -> Catalogue:
@@ -99,7 +101,7 @@ class Place:
         return await self.hear(Heard((told,), ()))
 
     async def hear(self, heard: Heard) -> Report:
-        return await advise(self.database, await self.catalogue(), await self.resources(), heard)
+        return await advise(self.database, await self.catalogue(), await self.resources(), heard, now=self.now)
 
     async def advice(self, *told: Seen) -> list[Advice]:
         return list((await self.advise(*told)).advice)
@@ -478,16 +480,72 @@ async def test_statistics_that_were_never_made_or_are_stale_are_asked_for(look: 
 # --- indexes that cost more than they serve
 
 
-async def test_unused_index_is_named_once_its_table_was_read_often(look: Look) -> None:
+OFTEN = (
+    "DO $$ BEGIN FOR i IN 1..500 LOOP PERFORM FROM kinds LIMIT 1; PERFORM FROM events LIMIT 1; END LOOP; END $$",
+) * 2
+
+
+async def test_unused_index_is_named_once_its_table_was_read_often_for_a_week(look: Look) -> None:
     place = await look(EVENTS + "CREATE INDEX idle ON events (state); ALTER TABLE events ADD UNIQUE (made_at)")
+    place.now += timedelta(days=7)
     assert await place.advice() == []
-    read = "DO $$ BEGIN FOR i IN 1..500 LOOP PERFORM FROM kinds LIMIT 1; PERFORM FROM events LIMIT 1; END LOOP; END $$"
-    await place.run(read, read)
+    await place.run(*OFTEN)
     (advice,) = await place.advice()
     assert (advice.kind, advice.run) == ("unused index", 'DROP INDEX CONCURRENTLY "public"."idle";')
     assert advice.what == "Index idle of events is never used, and costs every write."
+    assert re.fullmatch(
+        r"Since 20\d\d-\d\d-\d\d events was read 1,\d\d\d times, never by it; replicas count their own\.",
+        advice.evidence[0],
+    )
     await place.run(advice.run)
     assert await place.advice() == [], "constraints, and what a foreign key wants, stay"
+
+
+async def test_index_is_not_called_unused_before_a_week_is_counted_and_that_is_told(look: Look) -> None:
+    place = await look(EVENTS + "CREATE INDEX idle ON events (state)")
+    await place.run(*OFTEN, "SELECT pg_stat_reset()", *OFTEN)
+    (row,) = await place.database.fetch(
+        "SELECT stats_reset AS at FROM pg_stat_database WHERE datname = current_database()"
+    )
+    reset_at = row["at"]
+    assert isinstance(reset_at, datetime)
+    place.now = reset_at + timedelta(days=7, seconds=-1)
+    report = await place.advise()
+    assert "unused index" not in {each.kind for each in report.advice}
+    assert report.notes[-1] == (
+        f"Which indexes are never used is not told yet: PostgreSQL has counted since {reset_at:%Y-%m-%d %H:%M} UTC, and "
+        "after 7 days that tells."
+    )
+    place.now = reset_at + timedelta(days=7)
+    report = await place.advise()
+    assert [each.run for each in report.advice if each.kind == "unused index"] == [
+        'DROP INDEX CONCURRENTLY "public"."idle";'
+    ]
+    assert not any(note.startswith("Which indexes") for note in report.notes)
+    place.now = reset_at
+    await place.run('DROP INDEX "idle"')
+    assert not any(note.startswith("Which indexes") for note in (await place.advise()).notes), "each has its use"
+
+
+async def test_checks_of_foreign_keys_are_no_reads(look: Look) -> None:
+    """Of a database that was filled, and that no client has read."""
+    place = await look(
+        """
+        CREATE TABLE cust (id int PRIMARY KEY, name text NOT NULL);
+        CREATE INDEX cust_name ON cust (name);
+        CREATE TABLE ord (id int PRIMARY KEY, cust_id int NOT NULL REFERENCES cust);
+        CREATE INDEX ord_cust ON ord (cust_id);
+        INSERT INTO cust SELECT i, 'customer ' || i FROM generate_series(1, 2000) i;
+        """
+    )
+    await place.run("INSERT INTO ord SELECT i, 1 + i % 2000 FROM generate_series(1, 3000) i")
+    await place.run("ANALYZE")
+    place.now += timedelta(days=7)
+    (row,) = await place.database.fetch("SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = 'cust_pkey'")
+    assert row["idx_scan"] == 3000
+    assert await place.advice() == []
+    await place.run("DO $$ BEGIN FOR i IN 1..1000 LOOP PERFORM FROM cust LIMIT 1; END LOOP; END $$")
+    assert [each.run for each in await place.advice()] == ['DROP INDEX CONCURRENTLY "public"."cust_name";']
 
 
 async def test_index_that_failed_while_it_was_made_is_named(look: Look) -> None:
@@ -584,9 +642,9 @@ async def test_table_of_another_database_is_not_looked_at_and_that_is_told(look:
     catalogue = Catalogue("public", ("public",), {"far": far})
     settings = Settings.model_validate({"tables": ["far"], "table": {"far": {"key": "id"}}})
     resources = select(catalogue, settings, plugin="resources").resources
-    assert await advise(place.database, catalogue, resources, Heard(((seen(table="far"),),), ())) == Report(
-        (), (), ("Not looked at, since their indexes are in another database: far.",)
-    )
+    assert await advise(
+        place.database, catalogue, resources, Heard(((seen(table="far"),),), ()), now=place.now
+    ) == Report((), (), ("Not looked at, since their indexes are in another database: far.",))
 
 
 async def test_database_without_a_table_has_nothing_to_look_at(look: Look) -> None:
