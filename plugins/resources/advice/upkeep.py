@@ -70,8 +70,8 @@ def upkeep(resource: Resource, known: Known, now: datetime) -> Iterator[Advice]:
         ):
             what = f"Index {index.name} of {table.name} is never used, and costs every write."
             used = (
-                f"Since {known.since:%Y-%m-%d} {table.name} was read {facts.scans:,} times, never by it; replicas count "
-                "their own."
+                f"Since {known.since:%Y-%m-%d} {table.name} was read {facts.scans:,} times, never by it; replicas "
+                "count their own."
             )
             yield Advice("unused index", resource.name, what, (used, size), (), line)
 
