@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from plugins.resources.handlers.committing import Committer
@@ -40,6 +41,7 @@ from plugins.resources.settings import Settings
 from plugins.resources.shapes import Shapes
 from service.api import (
     ACCESS,
+    ANONYMOUS,
     CHANGES,
     DATABASE,
     HIDDEN,
@@ -48,6 +50,7 @@ from service.api import (
     Changes,
     Check,
     Database,
+    Grant,
     MountedRoute,
     PluginError,
     Ports,
@@ -98,10 +101,8 @@ class Plugin:
         for table in selection.absent:
             ports.need(SERVING).excuse(f"{self._prefix}{table}")
         permits = self._permits(ports.find(ACCESS), selection.resources)
-        is_open = self._run.is_reachable and permits is None
-        exposed = exposure(selection.resources, self._run.name) if is_open else None
-        if exposed is not None:
-            self._run.say(exposed)
+        if self._run.is_reachable:
+            self._tell_exposure(permits, selection.resources)
         healer = Healer(lambda: self._differs(database, selection.resources), self._run)
         served = {resource.name for resource in selection.resources}
         changes = ports.need(CHANGES)
@@ -141,6 +142,18 @@ class Plugin:
             access.expect(grantable(resource, permits.names[resource.name]))
         self._gates = permits.gates
         return permits
+
+    def _tell_exposure(self, permits: Permits | None, resources: Sequence[Resource]) -> None:
+        """Say what anybody can write."""
+
+        def to_anyone(resource: Resource, action: Action) -> Grant | None:
+            if permits is None:
+                return Grant()
+            return permits.access.grant(ANONYMOUS, permits.names[resource.name], action)
+
+        exposed = exposure(resources, self._run.name, grants=to_anyone, has_rules=permits is not None)
+        if exposed is not None:
+            self._run.say(exposed)
 
     def _writer(
         self,
@@ -188,6 +201,7 @@ class Plugin:
         """What `pegboard db advise` tells."""
         from plugins.resources.advice.advising import advise
 
+        now = datetime.fromtimestamp(self._run.clock.now(), UTC)
         heard = ask_service(self._run, self._question)
         async with opened(self._run) as ports:
             database = ports.need(DATABASE)
@@ -197,7 +211,7 @@ class Plugin:
                 raise PluginError(
                     "what would be served has mistakes in its settings: `pegboard run` tells all of them."
                 )
-            return await advise(database, catalogue, selection.resources, heard)
+            return await advise(database, catalogue, selection.resources, heard, now=now)
 
     async def _differs(self, database: Database, resources: Sequence[Resource]) -> bool:
         """Whether a table of these is no longer what it was. Raises ServiceErrors."""

@@ -181,3 +181,15 @@ async def test_time_of_the_last_change_is_set_once_the_lines_that_are_commented_
             after = await response.json()
             assert response.status == 200
             assert (after["updatedAt"] > before["updatedAt"]) is is_set, path
+
+
+async def test_start_says_who_can_write_once_others_reach_what_is_for_developing(
+    make_service: MakeService, shipped: dict[str, Any], demo_url: str
+) -> None:
+    shipped["service"]["host"] = "0.0.0.0"
+    service = await make_service(settings=shipped, environ={"DATABASE_URL": demo_url})
+    assert [each for each in service.said if each.startswith("Whoever")] == [
+        "Whoever this service answers can create, update and delete rows of orders and users: rules let everyone; "
+        "change these rules, write writes = false under [plugins.resources.table.orders], and so for each, or "
+        'host = "127.0.0.1" under [service].'
+    ]

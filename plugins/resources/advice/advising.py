@@ -7,19 +7,21 @@ that is read from end to end.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 
 from plugins.resources.advice.candidates import Candidate, Served, candidates_for, served
-from plugins.resources.advice.explaining import NoPlan, Plan, Scan, explain
+from plugins.resources.advice.explaining import NoPlan, Plan, Scan, explain, seeks_text
 from plugins.resources.advice.facts import FACTS, Facts, Known, read_facts
 from plugins.resources.advice.findings import Advice, Report
 from plugins.resources.advice.looks import Look, looks_at
 from plugins.resources.advice.statements import read_statements
-from plugins.resources.advice.upkeep import upkeep
+from plugins.resources.advice.upkeep import too_young, upkeep
 from plugins.resources.advice.views import read_sources, seen_through
 from plugins.resources.schema.catalogue import Catalogue, Table
 from plugins.resources.schema.resource import Resource
@@ -33,6 +35,11 @@ index would save)."""
 SLOW_S: Final = 0.1
 """A count that takes so long is called slow (chosen)."""
 
+FAR_S: Final = 0.002
+FAR_RATIO: Final = 3
+"""A list that was seen to take so long, and so much longer than when it was tried, is tried again (chosen: more than
+the way to PostgreSQL and back usually takes)."""
+
 INDEXABLE: Final = frozenset({"table", "partitioned table", "materialised view"})
 
 
@@ -45,7 +52,9 @@ class Found:
     candidate: Candidate
 
 
-async def advise(database: Database, catalogue: Catalogue, resources: Sequence[Resource], heard: Heard) -> Report:
+async def advise(
+    database: Database, catalogue: Catalogue, resources: Sequence[Resource], heard: Heard, *, now: datetime
+) -> Report:
     """Look at the lists of these resources, and at what their tables have. `heard` is what the workers that serve have
     seen. Raises ServiceErrors where the database does not answer."""
     notes: list[str] = []
@@ -60,14 +69,56 @@ async def advise(database: Database, catalogue: Catalogue, resources: Sequence[R
     noted = await _noted(database, known, catalogue.schema, notes)
     looks = looks_at(there, {"the service": seen, "pg_stat_statements": noted})
     advising = _Advising(database, catalogue, known, notes)
+    plans = [(look, await explain(database, look.resource, look.shape)) for look in looks]
+    plans = [(look, await _tried_again(database, look, plan, _took_s(look, plans))) for look, plan in plans]
     looked = []
     found: list[Found] = []
-    for look in looks:
-        plan = await explain(database, look.resource, look.shape)
+    surprising = []
+    for look, plan in plans:
         looked.append(look.looked(plan))
+        told = len(found) + len(notes)
         found += await advising.advice_for(look, plan)
-    rest = [each for resource in there for each in upkeep(resource, known)]
+        if len(found) + len(notes) == told and _is_far(look, _took_s(look, plans)):
+            surprising.append(look)
+    if surprising:
+        notes.append(_surprise(surprising))
+    rest = [each for resource in there for each in upkeep(resource, known, now)]
+    if (young := too_young(there, known, now)) is not None:
+        notes.append(young)
     return Report((*_sorted(found), *rest), tuple(looked), tuple(notes))
+
+
+def _took_s(look: Look, plans: Iterable[tuple[Look, Plan | NoPlan]]) -> float:
+    """What the page and the count together took, since they are seen together."""
+    there = [
+        plan for other, plan in plans if (other.shape.table, other.shape.where) == (look.shape.table, look.shape.where)
+    ]
+    return sum([plan.ms / 1000 if isinstance(plan, Plan) else math.inf for plan in there])
+
+
+def _is_far(look: Look, took_s: float) -> bool:
+    """Whether it was seen to take much longer than it takes."""
+    return look.mean_s >= max(FAR_S, FAR_RATIO * took_s)
+
+
+async def _tried_again(database: Database, look: Look, plan: Plan | NoPlan, took_s: float) -> Plan | NoPlan:
+    """The plan with which it takes longer: the one it has, or where clients see it take much longer than that with
+    some values, one with a text that is sought in vain."""
+    if not (_is_far(look, took_s) and seeks_text(look.resource, look.shape)):
+        return plan
+    again = await explain(database, look.resource, look.shape, is_in_vain=True)
+    is_slower = again.is_slow if isinstance(again, NoPlan) else isinstance(plan, Plan) and again.ms > plan.ms
+    return again if is_slower else plan
+
+
+def _surprise(looks: Sequence[Look]) -> str:
+    """What was seen to be slow and is quick."""
+    what = listed([f"the {look.what} ({look.mean_s * 1000:,.1f} ms each)" for look in looks])
+    return (
+        f"Seen to take more than {FAR_RATIO} times as long as when tried here: {what}. Clients may give other "
+        "values or ask for later pages, it may have been before there was an index, or PostgreSQL was busy or waited "
+        "for locks."
+    )
 
 
 def _told(heard: Heard, notes: list[str]) -> list[Seen]:

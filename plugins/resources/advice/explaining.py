@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import orjson
@@ -18,13 +18,19 @@ from plugins.resources.plan import counts
 from plugins.resources.plan.conditions import condition_of
 from plugins.resources.plan.showing import select_list
 from plugins.resources.plan.sql import Argument, order_by, where_clause
-from plugins.resources.schema.kinds import kind_of
+from plugins.resources.schema.kinds import TEXT, kind_of
 from plugins.resources.schema.naming import quoted, relation
 from plugins.resources.schema.resource import Field, Order, Resource
 from plugins.resources.shapes import Conditions, Shape
 from service.api import Database, ServiceError, Timeout, Transaction
 
 EXPLAIN: Final = "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) "
+
+ABSENT: Final = "q7zkvx3wj"
+"""A text that hardly any row has (chosen; trigrams can look for it)."""
+
+SOUGHT: Final = frozenset({"eq", "in", "contains", "startswith", "endswith", "like", "ilike", "has", "overlaps"})
+"""Operators that find nothing where no row has the text."""
 
 PART_CHARS: Final = 3
 """Of a text that stands in the table, for operators that look for a part (chosen: what trigrams can find)."""
@@ -60,6 +66,8 @@ class Plan:
     scans: tuple[Scan, ...]
     lines: tuple[str, ...]
     """The plan, a line for each node."""
+    is_in_vain: bool = False
+    """Whether it was looked for a text that hardly any row has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +79,8 @@ class NoPlan:
     is_slow: bool = False
 
 
-async def explain(database: Database, resource: Resource, shape: Shape) -> Plan | NoPlan:
-    """The plan of a list of that shape."""
+async def explain(database: Database, resource: Resource, shape: Shape, *, is_in_vain: bool = False) -> Plan | NoPlan:
+    """The plan of a list of that shape; in vain with `ABSENT` where a text is sought, which may take the longest."""
     fields = {name: _field(resource, name) for name, _ in shape.where.leaves()}
     try:
         async with reading(database) as work:
@@ -80,20 +88,39 @@ async def explain(database: Database, resource: Resource, shape: Shape) -> Plan 
             if values is None:
                 return NoPlan("has no row to be tried with")
             arguments: list[Argument] = []
-            conditions = [condition_of(each, arguments) for each in _conditions(shape.where, fields, values)]
-            return await explained(work, _text(resource, shape, conditions), arguments)
+            asked = _conditions(shape.where, fields, values, is_in_vain=is_in_vain)
+            conditions = [condition_of(each, arguments) for each in asked]
+            plan = await explained(work, _text(resource, shape, conditions), arguments)
+            return replace(plan, is_in_vain=is_in_vain)
     except Timeout:
         return NoPlan("did not end within timeouts.write of the database", is_slow=True)
     except ServiceError as error:
         return NoPlan(f"cannot be explained: {error}")
 
 
-def _conditions(where: Conditions, fields: Mapping[str, Field], values: Mapping[str, str]) -> Iterator[Condition]:
+def seeks_text(resource: Resource, shape: Shape) -> bool:
+    """Whether a list of that shape can be asked for in vain, with `ABSENT`."""
+    return any(_is_sought(_field(resource, name), operator) for name, operator in shape.where.leaves())
+
+
+def _is_sought(field: Field, operator: str) -> bool:
+    kind = field.kind.element or field.kind
+    return operator in SOUGHT and kind is TEXT
+
+
+def _conditions(
+    where: Conditions, fields: Mapping[str, Field], values: Mapping[str, str], *, is_in_vain: bool
+) -> Iterator[Condition]:
     """What a request with these values would ask."""
     for name, operator in where.filters:
-        yield Filter(fields[name], operator, _given(operator, values.get(name, "")))
+        if is_in_vain and _is_sought(fields[name], operator):
+            given = _given(operator, ABSENT, part_chars=len(ABSENT))
+        else:
+            given = _given(operator, values.get(name, ""), part_chars=PART_CHARS)
+        yield Filter(fields[name], operator, given)
     for alternatives in where.either:
-        yield Group(True, tuple([Group(False, tuple(_conditions(each, fields, values))) for each in alternatives]))
+        members = [tuple(_conditions(each, fields, values, is_in_vain=is_in_vain)) for each in alternatives]
+        yield Group(True, tuple([Group(False, each) for each in members]))
 
 
 def _text(resource: Resource, shape: Shape, conditions: Sequence[str]) -> str:
@@ -154,7 +181,7 @@ async def _values(work: Transaction, resource: Resource, fields: list[Field]) ->
     return {name: str(value) for name, value in rows[0].items()} if rows else None
 
 
-def _given(operator: str, value: str) -> str | tuple[str, ...]:
+def _given(operator: str, value: str, *, part_chars: int) -> str | tuple[str, ...]:
     """The value as a request would give it to this operator."""
     match operator:
         case "null":
@@ -164,11 +191,11 @@ def _given(operator: str, value: str) -> str | tuple[str, ...]:
         case "between":
             return (value, value)
         case "contains" | "startswith":
-            return value[:PART_CHARS]
+            return value[:part_chars]
         case "endswith":
-            return value[-PART_CHARS:]
+            return value[-part_chars:]
         case "like" | "ilike":
-            return f"{value[:PART_CHARS].replace(chr(92), '_')}%"
+            return f"{value[:part_chars].replace(chr(92), '_')}%"
     return value
 
 

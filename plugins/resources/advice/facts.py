@@ -59,7 +59,8 @@ class Facts:
     changed: int
     """Rows inserted, updated and deleted since it was analysed."""
     scans: int
-    """How often it was read, by whatever way, since the statistics of the database began."""
+    """How often it was read since the statistics of the database began. By a key that foreign keys refer to does not
+    count: that is how PostgreSQL checks those, in a database that no client has read."""
     indexes: tuple[Index, ...]
 
 
@@ -68,7 +69,7 @@ class Known:
     """What is known of the database."""
 
     since: datetime | None
-    """When counting scans began; None where it never began anew."""
+    """Since when scans are counted: when the server was made or had crashed, or was told to begin anew."""
     statements: str | None
     """The schema of pg_stat_statements; None where that is not installed."""
     has_trigrams: bool
@@ -99,7 +100,12 @@ WITH relation AS (
            CASE WHEN bool_and(c.reltuples >= 0) THEN sum(c.reltuples)::bigint END AS rows,
            sum(pg_catalog.pg_relation_size(c.oid))::bigint AS bytes,
            coalesce(sum(s.n_mod_since_analyze), 0)::bigint AS changed,
-           coalesce(sum(s.seq_scan + coalesce(s.idx_scan, 0)), 0)::bigint AS scans,
+           coalesce(sum(s.seq_scan + coalesce(s.idx_scan, 0) - coalesce((
+               SELECT sum(x.idx_scan)
+               FROM pg_catalog.pg_stat_all_indexes x
+               WHERE x.relid = l.oid
+               AND EXISTS (SELECT FROM pg_catalog.pg_constraint f WHERE f.conindid = x.indexrelid AND f.contype = 'f')
+           ), 0)), 0)::bigint AS scans,
            bool_or(s.last_analyze IS NOT NULL OR s.last_autoanalyze IS NOT NULL) AS is_analysed
     FROM leaf l
     JOIN pg_catalog.pg_class c ON c.oid = l.oid
@@ -107,7 +113,10 @@ WITH relation AS (
     GROUP BY l.root
 )
 SELECT json_build_object(
-    'since', (SELECT stats_reset FROM pg_catalog.pg_stat_database WHERE datname = pg_catalog.current_database()),
+    'since', greatest(  -- a database that was never told to begin anew has NULL
+        (SELECT stats_reset FROM pg_catalog.pg_stat_database WHERE datname = pg_catalog.current_database()),
+        (SELECT stats_reset FROM pg_catalog.pg_stat_archiver)
+    ),
     'statements', (
         SELECT n.nspname
         FROM pg_catalog.pg_extension e

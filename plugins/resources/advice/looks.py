@@ -43,6 +43,11 @@ class Look:
         return max([each.seconds for _, each in self.seen], default=0.0)
 
     @property
+    def mean_s(self) -> float:
+        """Of one time that it was asked for, as the one saw it who saw the slowest."""
+        return max([each.seconds / max(each.calls, 1) for _, each in self.seen], default=0.0)
+
+    @property
     def what(self) -> str:
         """`list of orders filtered by status, total[gte], sorted by -created_at, id`."""
         resource, shape = self.resource, self.shape
@@ -72,7 +77,8 @@ class Look:
         if isinstance(plan, NoPlan):
             return f"The {self.what} {plan.reason}."
         rows = "" if self.shape.count else f" for {plan.rows:,}"
-        return f"The {self.what} takes {plan.ms:,.1f} ms and reads {plan.read:,} rows{rows}."
+        start = "With a text that hardly any row has, the" if plan.is_in_vain else "The"
+        return f"{start} {self.what} takes {plan.ms:,.1f} ms and reads {plan.read:,} rows{rows}."
 
     def _seen(self) -> Iterator[str]:
         for origin, each in self.seen:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from plugins.resources.advice.candidates import Candidate, candidates_for, served
@@ -22,8 +23,11 @@ STALE_RATIO: Final = 0.2
 UNUSED_SCANS: Final = 1_000
 """An index is called unused once its table was read so often without it (chosen)."""
 
+UNUSED_AGE: Final = timedelta(days=7)
+"""And once scans were counted for so long (chosen: what runs once a week has run)."""
 
-def upkeep(resource: Resource, known: Known) -> Iterator[Advice]:
+
+def upkeep(resource: Resource, known: Known, now: datetime) -> Iterator[Advice]:
     """What would help one table, whatever clients ask for."""
     table = resource.table
     facts = known.tables.get(table.name)
@@ -58,15 +62,40 @@ def upkeep(resource: Resource, known: Known) -> Iterator[Advice]:
                 "failed, and it serves nothing and costs every write."
             )
             yield Advice("invalid index", resource.name, what, (size,), (), line)
-        elif _is_unused(index, facts) and not _has_a_purpose(index, resource, facts):
-            since = f" since {known.since:%Y-%m-%d}" if known.since is not None else ""
+        elif (
+            known.since is not None
+            and now - known.since >= UNUSED_AGE
+            and facts.scans >= UNUSED_SCANS
+            and _is_idle(index, resource, facts)
+        ):
             what = f"Index {index.name} of {table.name} is never used, and costs every write."
-            used = f"{table.name} was read {facts.scans:,} times{since}, never by it; replicas count their own."
+            used = (
+                f"Since {known.since:%Y-%m-%d} {table.name} was read {facts.scans:,} times, never by it; replicas "
+                "count their own."
+            )
             yield Advice("unused index", resource.name, what, (used, size), (), line)
 
 
-def _is_unused(index: Index, facts: Facts) -> bool:
-    return not index.is_needed and index.scans == 0 and facts.scans >= UNUSED_SCANS
+def too_young(resources: Iterable[Resource], known: Known, now: datetime) -> str | None:
+    """Why no index is called unused, where scans have not been counted for long enough; None where that is no reason:
+    they have, or every index has a use."""
+    if known.since is not None and now - known.since >= UNUSED_AGE:
+        return None
+    tables = [(each, known.tables[each.table.name]) for each in resources if each.table.name in known.tables]
+    if not any(_is_idle(index, resource, facts) for resource, facts in tables for index in facts.indexes):
+        return None
+    told = known.since.astimezone(UTC) if known.since is not None else None
+    since = f"since {told:%Y-%m-%d %H:%M} UTC" if told is not None else "from a time that it does not tell"
+    return (
+        f"Which indexes are never used is not told yet: PostgreSQL has counted {since}, and after {UNUSED_AGE.days} "
+        "days that tells."
+    )
+
+
+def _is_idle(index: Index, resource: Resource, facts: Facts) -> bool:
+    """Whether nothing has used it, and nothing that is known of would."""
+    is_own = index.is_valid and not index.is_partitioned and not index.is_needed
+    return is_own and index.scans == 0 and not _has_a_purpose(index, resource, facts)
 
 
 def _has_a_purpose(index: Index, resource: Resource, facts: Facts) -> bool:

@@ -5,16 +5,19 @@ Whatever is asked for and left out is said in one sentence that says why.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final, get_args
 
 from plugins.resources.schema.catalogue import Action, Column, Table
 from plugins.resources.schema.findings import Findings
 from plugins.resources.schema.resource import Field, Resource, Writes
-from service.api import listed, toml, toml_key
+from service.api import NO_ROW, Grant, listed, toml, toml_key
 
 ACTIONS: Final[tuple[Action, ...]] = get_args(Action)
 VERBS: Final = {"create": "INSERT", "update": "UPDATE", "delete": "DELETE"}
+
+Grants = Callable[[Resource, Action], Grant | None]
+"""What somebody may do to a resource; None is nothing."""
 
 
 def allowed(
@@ -81,21 +84,32 @@ def _is_open(column: Column) -> bool:
     return not column.is_generated and column.identity != "always"
 
 
-def exposure(resources: Iterable[Resource], plugin: str) -> str | None:
-    """Who can write what where nothing decides who may, and the lines that take it back; None where nobody can."""
+def exposure(resources: Iterable[Resource], plugin: str, *, grants: Grants, has_rules: bool) -> str | None:
+    """What anybody can write, and the lines that take it back; None where that is nothing. `grants` are those of
+    whoever has not said who they are; without rules everything is granted."""
     by_actions: dict[tuple[Action, ...], list[Resource]] = {}
     for resource in resources:
-        actions = tuple(action for action in ACTIONS if action in resource.writes.actions)
+        actions = tuple([action for action in ACTIONS if _is_exposed(resource, action, grants)])
         if actions:
             by_actions.setdefault(actions, []).append(resource)
     if not by_actions:
         return None
     what = "; ".join(_sentence(actions, found) for actions, found in by_actions.items())
+    why, change = ("rules let everyone", "change these rules, ") if has_rules else ("no rule says who may", "")
     (first, *_), *_ = by_actions.values()
     return (
-        f"Whoever this service answers can {what}: no rule says who may; write writes = false under "
+        f"Whoever this service answers can {what}: {why}; {change}write writes = false under "
         f'[plugins.{plugin}.table.{toml_key(first.name)}], and so for each, or host = "127.0.0.1" under [service].'
     )
+
+
+def _is_exposed(resource: Resource, action: Action, grants: Grants) -> bool:
+    if action not in resource.writes.actions:
+        return False
+    grant = grants(resource, action)
+    if grant is None or grant.where == NO_ROW:
+        return False
+    return action != "update" or grant.writable is None or bool(grant.writable)
 
 
 def _sentence(actions: Iterable[Action], resources: Iterable[Resource]) -> str:

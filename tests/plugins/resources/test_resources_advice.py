@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 import asyncpg
@@ -80,6 +81,7 @@ class Place:
     def __init__(self, url: str, database: Database, settings: Settings) -> None:
         self.url = url
         self.database = database
+        self.now = datetime.now(UTC)
         self._settings = settings
 
     async def catalogue(self) -> Catalogue:
@@ -99,7 +101,7 @@ class Place:
         return await self.hear(Heard((told,), ()))
 
     async def hear(self, heard: Heard) -> Report:
-        return await advise(self.database, await self.catalogue(), await self.resources(), heard)
+        return await advise(self.database, await self.catalogue(), await self.resources(), heard, now=self.now)
 
     async def advice(self, *told: Seen) -> list[Advice]:
         return list((await self.advise(*told)).advice)
@@ -227,6 +229,56 @@ async def test_search_for_parts_of_texts_wants_trigrams_and_says_what_these_take
     assert "CREATE EXTENSION pg_trgm." in advice.what
 
 
+NOTES = """
+CREATE TABLE notes (id int PRIMARY KEY, note text NOT NULL, rank int NOT NULL);
+INSERT INTO notes SELECT i, 'note ' || i % 100, i % 100 FROM generate_series(1, 120000) i;
+ANALYZE notes;
+"""
+
+
+@pytest.mark.parametrize("operator", ["contains", "like", "eq"])
+async def test_search_that_clients_see_take_long_is_tried_with_a_text_that_no_row_has(
+    look: Look, operator: str
+) -> None:
+    """The one that stands in the table is found at once."""
+    place = await look(NOTES)
+    asked = seen(("note", operator), table="notes", seconds=5.0)
+    (advice,) = await place.advice(asked)
+    assert advice.run.startswith('CREATE INDEX CONCURRENTLY ON "public"."notes" ')
+    assert re.fullmatch(
+        r"With a text that hardly any row has, the list of notes filtered by note\S*, sorted by id takes \S+ ms and "
+        r"reads 120,000 rows for 0\.",
+        advice.evidence[1],
+    )
+    if operator == "eq":
+        await place.run(advice.run)
+        assert await place.advice(asked) == []
+    assert await place.advice(seen(("note", operator), table="notes", seconds=0.001)) == [], "nobody waits for it"
+
+
+async def test_list_that_is_quick_and_was_seen_to_be_slow_is_told(look: Look) -> None:
+    """Where there is no other value to try: of numbers, or where the index for it is there."""
+    place = await look(NOTES)
+    asked = seen(("rank", "eq"), table="notes", seconds=20.0)
+    report = await place.advise(asked)
+    assert report.advice == ()
+    assert report.notes[-1] == (
+        "Seen to take more than 3 times as long as when tried here: the list of notes filtered by rank, sorted by id "
+        "(2,000.0 ms each). Clients may give other values or ask for later pages, it may have been before there was an "
+        "index, or PostgreSQL was busy or waited for locks."
+    )
+    quick = await place.advise(seen(("rank", "eq"), table="notes", seconds=0.001))
+    assert not any(note.startswith("Seen to take") for note in quick.notes)
+
+
+async def test_list_whose_count_takes_as_long_as_was_seen_is_no_surprise(look: Look) -> None:
+    """Both are one statement."""
+    place = await look(NOTES)
+    report = await place.advise(seen(("rank", "gt"), table="notes", count="capped", seconds=0.02))
+    assert len(report.looked) == 3
+    assert not any(note.startswith("Seen to take") for note in report.notes)
+
+
 @pytest.mark.parametrize(
     ("sql", "line"),
     [
@@ -322,7 +374,7 @@ async def test_alternatives_of_which_one_has_no_index_to_want_are_not_advised_on
 async def test_count_that_passes_over_much_wants_what_it_is_filtered_by(look: Look) -> None:
     """A page of these is found quickly in its order, and its count reads the whole table for it."""
     place = await look(EVENTS)
-    asked = seen(("state", "eq"), count="capped")
+    asked = seen(("state", "eq"), count="capped", seconds=0.001)
     (advice,) = await place.advice(asked)
     assert advice.run == 'CREATE INDEX CONCURRENTLY ON "public"."events" ("state");'
     assert advice.what == (
@@ -332,7 +384,7 @@ async def test_count_that_passes_over_much_wants_what_it_is_filtered_by(look: Lo
         r"The capped count of events filtered by state takes \S+ ms and reads 20,000 rows\.", advice.evidence[1]
     )
     assert "Aggregate: 1 rows" in "\n".join(advice.plan)
-    assert await place.advice(seen(("state", "eq"))) == [], "the list itself reads little"
+    assert await place.advice(seen(("state", "eq"), seconds=0.001)) == [], "the list itself reads little"
     assert [each.run for each in await place.advice(seen(("state", "eq"), order="", count="exact"))] == [advice.run]
     await place.run(advice.run)
     assert await place.advice(asked) == []
@@ -365,7 +417,7 @@ async def test_exact_count_that_no_index_makes_quicker_is_told(look: Look) -> No
         report.notes[-1],
     )
     quick = await place.advise(seen(order="", count="exact", seconds=0.9))
-    assert not [note for note in quick.notes if "exact count" in note]
+    assert not [note for note in quick.notes if "No index would help" in note]
 
 
 # --- views
@@ -448,7 +500,7 @@ async def test_slow_list_of_a_view_that_no_table_can_serve_is_told(
 
 async def test_list_of_a_view_that_reads_little_is_left_alone(look: Look) -> None:
     place = await look(EVENTS + LATE, table=view_keys())
-    report = await place.advise(seen(("number", "eq"), order="number", table="late"))
+    report = await place.advise(seen(("number", "eq"), order="number", table="late", seconds=0.001))
     assert not [note for note in report.notes if "late " in note]
     (plan,) = [each.plan for each in report.looked if each.list == "late filtered by number, sorted by number"]
     assert plan is not None
@@ -478,16 +530,72 @@ async def test_statistics_that_were_never_made_or_are_stale_are_asked_for(look: 
 # --- indexes that cost more than they serve
 
 
-async def test_unused_index_is_named_once_its_table_was_read_often(look: Look) -> None:
+OFTEN = (
+    "DO $$ BEGIN FOR i IN 1..500 LOOP PERFORM FROM kinds LIMIT 1; PERFORM FROM events LIMIT 1; END LOOP; END $$",
+) * 2
+
+
+async def test_unused_index_is_named_once_its_table_was_read_often_for_a_week(look: Look) -> None:
     place = await look(EVENTS + "CREATE INDEX idle ON events (state); ALTER TABLE events ADD UNIQUE (made_at)")
+    place.now += timedelta(days=7)
     assert await place.advice() == []
-    read = "DO $$ BEGIN FOR i IN 1..500 LOOP PERFORM FROM kinds LIMIT 1; PERFORM FROM events LIMIT 1; END LOOP; END $$"
-    await place.run(read, read)
+    await place.run(*OFTEN)
     (advice,) = await place.advice()
     assert (advice.kind, advice.run) == ("unused index", 'DROP INDEX CONCURRENTLY "public"."idle";')
     assert advice.what == "Index idle of events is never used, and costs every write."
+    assert re.fullmatch(
+        r"Since 20\d\d-\d\d-\d\d events was read 1,\d\d\d times, never by it; replicas count their own\.",
+        advice.evidence[0],
+    )
     await place.run(advice.run)
     assert await place.advice() == [], "constraints, and what a foreign key wants, stay"
+
+
+async def test_index_is_not_called_unused_before_a_week_is_counted_and_that_is_told(look: Look) -> None:
+    place = await look(EVENTS + "CREATE INDEX idle ON events (state)")
+    await place.run(*OFTEN, "SELECT pg_stat_reset()", *OFTEN)
+    (row,) = await place.database.fetch(
+        "SELECT stats_reset AS at FROM pg_stat_database WHERE datname = current_database()"
+    )
+    reset_at = row["at"]
+    assert isinstance(reset_at, datetime)
+    place.now = reset_at + timedelta(days=7, seconds=-1)
+    report = await place.advise()
+    assert "unused index" not in {each.kind for each in report.advice}
+    assert report.notes[-1] == (
+        f"Which indexes are never used is not told yet: PostgreSQL has counted since {reset_at:%Y-%m-%d %H:%M} UTC, "
+        "and after 7 days that tells."
+    )
+    place.now = reset_at + timedelta(days=7)
+    report = await place.advise()
+    assert [each.run for each in report.advice if each.kind == "unused index"] == [
+        'DROP INDEX CONCURRENTLY "public"."idle";'
+    ]
+    assert not any(note.startswith("Which indexes") for note in report.notes)
+    place.now = reset_at
+    await place.run('DROP INDEX "idle"')
+    assert not any(note.startswith("Which indexes") for note in (await place.advise()).notes), "each has its use"
+
+
+async def test_checks_of_foreign_keys_are_no_reads(look: Look) -> None:
+    """Of a database that was filled, and that no client has read."""
+    place = await look(
+        """
+        CREATE TABLE cust (id int PRIMARY KEY, name text NOT NULL);
+        CREATE INDEX cust_name ON cust (name);
+        CREATE TABLE ord (id int PRIMARY KEY, cust_id int NOT NULL REFERENCES cust);
+        CREATE INDEX ord_cust ON ord (cust_id);
+        INSERT INTO cust SELECT i, 'customer ' || i FROM generate_series(1, 2000) i;
+        """
+    )
+    await place.run("INSERT INTO ord SELECT i, 1 + i % 2000 FROM generate_series(1, 3000) i")
+    await place.run("ANALYZE")
+    place.now += timedelta(days=7)
+    (row,) = await place.database.fetch("SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = 'cust_pkey'")
+    assert row["idx_scan"] == 3000
+    assert await place.advice() == []
+    await place.run("DO $$ BEGIN FOR i IN 1..1000 LOOP PERFORM FROM cust LIMIT 1; END LOOP; END $$")
+    assert [each.run for each in await place.advice()] == ['DROP INDEX CONCURRENTLY "public"."cust_name";']
 
 
 async def test_index_that_failed_while_it_was_made_is_named(look: Look) -> None:
@@ -560,7 +668,7 @@ async def test_shape_of_another_time_is_not_looked_at(look: Look) -> None:
             ["What clients ask for is not known from a running service: No service runs."],
         ),
         (
-            Heard(([{"shape": {"table": "kinds"}, "calls": 1, "seconds": 1, "worst_s": 1}],), ("Worker 3 is silent.",)),
+            Heard(([{"shape": {"table": "kinds"}, "calls": 1, "seconds": 0, "worst_s": 0}],), ("Worker 3 is silent.",)),
             ["What clients ask for is not wholly known from a running service: Worker 3 is silent."],
         ),
         (
@@ -584,9 +692,9 @@ async def test_table_of_another_database_is_not_looked_at_and_that_is_told(look:
     catalogue = Catalogue("public", ("public",), {"far": far})
     settings = Settings.model_validate({"tables": ["far"], "table": {"far": {"key": "id"}}})
     resources = select(catalogue, settings, plugin="resources").resources
-    assert await advise(place.database, catalogue, resources, Heard(((seen(table="far"),),), ())) == Report(
-        (), (), ("Not looked at, since their indexes are in another database: far.",)
-    )
+    assert await advise(
+        place.database, catalogue, resources, Heard(((seen(table="far"),),), ()), now=place.now
+    ) == Report((), (), ("Not looked at, since their indexes are in another database: far.",))
 
 
 async def test_database_without_a_table_has_nothing_to_look_at(look: Look) -> None:

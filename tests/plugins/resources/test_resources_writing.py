@@ -13,6 +13,7 @@ import pytest_asyncio
 from plugins.resources.handlers import receiving
 from plugins.resources.parse.body import read_object
 from service.api import Change
+from service.testing.tokens import TOKEN_SECRET
 
 SHOP = """
 CREATE TYPE state AS ENUM ('new', 'paid');
@@ -490,6 +491,31 @@ async def test_nobody_is_asked_who_they_are_and_the_start_says_so(make_service, 
     )
     settings["plugins"]["resources"] = {"tables": ["*"]}
     assert not any("Whoever" in each for each in (await make_service(["database", "resources"], settings)).said)
+
+
+async def test_start_says_what_rules_let_everyone_write(make_service, make_database):
+    """What whoever has not said who they are is granted, and what a claim that they lack would have to say is not."""
+    everyone = {"tags": {"actions": ["list", "create"]}, "users": {"actions": ["update"], "where": {"id": "claim:sub"}}}
+    roles = {
+        "*": {"tables": everyone},
+        "anonymous": {"tables": {"users": {"actions": ["delete"], "where": {"display_name": "guest"}}}},
+        "editor": {"tables": {"*": {"actions": ["create", "update", "delete"]}}},
+    }
+    auth = {"default": "optional", "secret": TOKEN_SECRET, "roles": roles}
+    settings = {"service": {"host": "0.0.0.0"}, "plugins": {"auth": auth}}
+    settings["plugins"] |= {"database": {"url": make_database(SHOP)}, "resources": {"tables": ["users", "tags"]}}
+    plugins = ["database", "auth", "resources"]
+    (sentence,) = [each for each in (await make_service(plugins, settings)).said if each.startswith("Whoever")]
+    assert sentence == (
+        "Whoever this service answers can create rows of tags; delete rows of users: rules let everyone; change these "
+        "rules, write writes = false under [plugins.resources.table.tags], and so for each, or "
+        'host = "127.0.0.1" under [service].'
+    )
+    settings["service"] = {"host": "127.0.0.1"}
+    assert not any("Whoever" in each for each in (await make_service(plugins, settings)).said)
+    settings["service"] = {"host": "0.0.0.0"}
+    roles["*"] = roles["anonymous"] = {"tables": {"tags": {"actions": ["list"]}}}
+    assert not any("Whoever" in each for each in (await make_service(plugins, settings)).said)
 
 
 async def execute(url, sql):
