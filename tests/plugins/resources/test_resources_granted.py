@@ -8,6 +8,7 @@ import json
 from typing import Any
 from urllib.parse import quote
 
+import asyncpg
 import pytest
 
 from plugins.resources.handlers.permitting import MAX_HANDLERS, Gate, Need
@@ -282,6 +283,13 @@ async def test_body_that_changes_nothing_leaves_the_row_as_it_is(serve, decider,
     assert seen == []
 
 
+async def test_put_without_fields_gives_those_that_are_granted_their_defaults(serve, decider) -> None:
+    api = await serve(DOCS, decider, tables=["docs"])
+    grant_all(decider, "docs", Grant(OWN_OR_EU, writable=frozenset({"tenant", "state"})))
+    kept = {"id": 2, "owner": 2, "region": "EU", "tenant": 2, "title": "eu"}
+    assert await api.send("PUT", "docs/2", {}) == (200, {**kept, "state": "new"})
+
+
 TENANTS = """
 CREATE DOMAIN state AS text CHECK (VALUE <> 'none');
 CREATE TYPE mood AS ENUM ('sad', 'ok');
@@ -354,7 +362,7 @@ async def test_value_that_its_column_cannot_have_is_told_of_its_field_before_row
 
 
 async def test_whoever_has_no_row_makes_none_and_uses_up_no_number(serve, decider) -> None:
-    """Also where what is granted is no value of its column."""
+    """Also where what is granted is no value of its column. The database is not even asked."""
     api = await serve(TENANTS, decider, tables=["items"])
     for granted in (Grant(NO_ROW), rows(tenant="x")):
         grant_all(decider, "items", granted)
@@ -368,6 +376,11 @@ async def test_whoever_has_no_row_makes_none_and_uses_up_no_number(serve, decide
     grant_all(decider, "items", EVERYTHING)
     status, made = await api.send("POST", "items", {})
     assert (status, made["id"]) == (201, 3)
+    decider.grants = {("items", "create"): Grant(NO_ROW)}
+    connection = await asyncpg.connect(api.url)
+    await connection.execute("DROP TABLE items")
+    await connection.close()
+    assert (await api.send("POST", "items", {}))[0] == 403
 
 
 # --- triggers and views
