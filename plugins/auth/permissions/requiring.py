@@ -51,4 +51,4 @@ def strangers(roles: Sequence[str], known: Collection[str], *, are_all: bool) ->
             if meant is not None:
                 yield role, f"; did you mean {toml(meant)}?"
             elif are_all:
-                yield role, ", so nobody may ask it unless an issuer's tokens have that role."
+                yield role, ", so whoever asks it needs a token or key that has that role all the same."

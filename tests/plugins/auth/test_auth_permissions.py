@@ -389,8 +389,8 @@ async def test_role_of_a_route_that_nothing_gives_is_told(serve: Any) -> None:
     service = await serve(rules, routes=routes)
     assert [each for each in service.said if "The route" in each] == [
         'The route who.default asks for the role amdin, which no rule names; did you mean "admin"?',
-        "The route who.post asks for the role clerk, which no rule names, so nobody may ask it unless an issuer's "
-        "tokens have that role.",
+        "The route who.post asks for the role clerk, which no rule names, so whoever asks it needs a token or key that "
+        "has that role all the same.",
     ]
     service = await serve(routes=routes)
     assert [each for each in service.said if "The route" in each] == [
