@@ -86,6 +86,15 @@ class Checking:
         left = [action for action in rule.actions if action not in wrong]
         for action, why in wrong.items():
             self._run.fault((*place, "actions"), f"names {action}, {why}", write=left or [UNKNOWN])
+        self._tell_of_unserved(role, rule, resource)
+
+    def _tell_of_unserved(self, role: str, rule: TableRule, resource: Grantable) -> None:
+        """No mistake: an environment may serve for reading what others serve for writing."""
+        if resource.writes is not None:
+            out = [action for action in rule.actions if action in WRITING and action not in resource.writes]
+            if out:
+                name = resource.name
+                self._run.say(f"The role {role} may {listed(out)} rows of {name}, which takes that from nobody.")
 
     def _check_for_all(self, role: str, rule: TableRule) -> None:
         """The rule for `"*"`: a name has to be right for one of them."""
@@ -207,10 +216,8 @@ def _never(
     writable: Collection[str] | None,
 ) -> str | None:
     """Why nobody can ever do this by the rule, after the action's name; None where somebody might."""
-    if resource.writes is None or action not in WRITING:
+    if action not in WRITING or resource.writes is None or action not in resource.writes:
         return None
-    if action not in resource.writes:
-        return f"which {resource.name} takes from nobody"
     given = resource.writes[action]
     unset = sorted((resource.empty & rule.where.keys()) - given)
     if action == "create" and unset:

@@ -186,10 +186,6 @@ async def test_list_of_which_no_name_is_right_names_no_other_column(serve: Any) 
             {"actions": ["update"], "readable": ["id"]},
             '{}.actions: names update, and leaves no column that it could change write: actions = ["..."]',
         ),
-        (
-            {"actions": ["list", "delete"]},
-            '{}.actions: names delete, which docs takes from nobody write: actions = ["list"]',
-        ),
     ],
 )
 async def test_rule_that_can_never_work_stops_the_start(serve: Any, rule: Any, told: str) -> None:
@@ -240,10 +236,10 @@ async def test_what_never_works_is_told_of_real_tables(make_service: Any, make_d
         await make_service(["auth", "database", "resources"], settings)
     rules["plain"] = {"actions": ["read", "delete"]}
     shown["table"]["plain"] = {"writes": ["create", "update"]}
-    with pytest.raises(SettingsError, match="names delete, which plain takes from nobody"):
-        await make_service(["auth", "database", "resources"], settings)
+    unserved = "The role user may delete rows of plain, which takes that from nobody."
+    assert unserved in (await make_service(["auth", "database", "resources"], settings)).said
     del shown["table"]["plain"]
-    assert await make_service(["auth", "database", "resources"], settings)
+    assert unserved not in (await make_service(["auth", "database", "resources"], settings)).said
 
 
 # --- what is told
