@@ -89,6 +89,7 @@ class Plugin:
         self._checking = Checking(settings.roles, run)
         self._roles = settings.roles.keys() - NOT_OF_TOKENS
         """Those that rules name and tokens can have."""
+        self._known = self._roles | set(settings.operator_roles)
         self._told: set[str] = set()
         """Roles of routes of which something was said."""
         self._revocation = Revocation(
@@ -184,10 +185,9 @@ class Plugin:
     def _tell_of_strangers(self, route: MountedRoute, roles: Sequence[str]) -> None:
         """Roles that no rule names may be misspelt. Where no rule names any, or accounts have theirs in a column, there
         may be others."""
-        known = self._roles | set(self._settings.operator_roles)
         login = self._settings.login
         are_all = bool(self._roles) and not (login is not None and self._settings.role_claim in login.claims)
-        for role, hint in strangers(roles, known, are_all=are_all):
+        for role, hint in strangers(roles, self._known, are_all=are_all):
             if role not in self._told:
                 self._told.add(role)
                 self._run.say(f"The route {route.name} asks for the role {role}, which no rule names{hint}")
@@ -227,7 +227,7 @@ class Plugin:
         from plugins.auth.commands.revoke import revocations_command, revoke_command
         from plugins.auth.commands.token import token_command
 
-        roles = self._roles.union(self._settings.operator_roles) if self._roles else self._roles
+        roles = self._known if self._roles else ()
         group.add_command(token_command(self._material.maker, self._settings.expires, self._run.clock, roles=roles))
         group.add_command(key_group(self._run, are_taken=self._settings.api_keys is not False, roles=roles))
         revoking = (revoke_command(self._revocation, self._run), revocations_command(self._revocation, self._run))

@@ -75,7 +75,7 @@ class Identifying:
     def _identify(self, request: Request, *, is_required: bool) -> Awaitable[None] | None:
         headers = request.headers
         said = headers.getall(AUTHORIZATION, ())
-        if len(said) == 1 and X_API_KEY not in headers:
+        if len(said) == 1 and not (self.takes_keys and X_API_KEY in headers):
             known = self._recall(said[0])
             if known is not None:
                 self._accept(request, known)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import asyncpg
@@ -49,7 +49,8 @@ class Subscriptions:
     async def listening(
         self, channel: str, receive: Callable[[str], None], *, begun: Callable[[], None], lost: Callable[[], None]
     ) -> AsyncIterator[None]:
-        """Call `receive(payload)` for every NOTIFY on `channel` while the block runs.
+        """Call `receive(payload)` for every NOTIFY on `channel` while the block runs. To leave asks PostgreSQL nothing,
+        which may not answer: what comes on a channel that nobody listens to any more is passed over.
 
         Once the block is entered, nothing is missed unless the connection is lost. Raises Unavailable if none can be
         had then.
@@ -69,8 +70,7 @@ class Subscriptions:
         if self._connection is None:
             await self._open([*self._listeners, listener])
         else:
-            if listener.channel not in self._channels():
-                await self._connection.add_listener(listener.channel, self._hear)
+            await self._connection.add_listener(listener.channel, self._hear)  # LISTENs once for each channel
             listener.begun()
         self._listeners.append(listener)
         if self._staying is None:
@@ -80,14 +80,6 @@ class Subscriptions:
         self._listeners.remove(listener)
         if not self._listeners:
             await self._close()
-        elif listener.channel not in self._channels():
-            with suppress(*DRIVER_ERRORS):
-                async with self._turn:
-                    if self._connection is not None:
-                        await self._connection.remove_listener(listener.channel, self._hear)
-
-    def _channels(self) -> set[str]:
-        return {listener.channel for listener in self._listeners}
 
     # --- the connection
 
@@ -96,8 +88,8 @@ class Subscriptions:
         ended = asyncio.Event()
         connection.add_termination_listener(lambda _: ended.set())
         try:
-            for channel in dict.fromkeys([listener.channel for listener in listeners]):
-                await connection.add_listener(channel, self._hear)
+            for listener in listeners:
+                await connection.add_listener(listener.channel, self._hear)
         except BaseException:
             connection.terminate()
             raise

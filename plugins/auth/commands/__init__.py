@@ -1,4 +1,4 @@
 """What an operator does by command, a file each: `pegboard token`, `pegboard key`, `pegboard auth`.
 
-`database.py` and `times.py` are for all of them.
+`database.py`, `roles.py` and `times.py` are for several of them.
 """

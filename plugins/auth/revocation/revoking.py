@@ -37,7 +37,7 @@ class Revocations:
 
     async def revoke_session(self, session: str) -> Revoked:
         """All tokens that were made here for one login: what `sid` says. Kept until the last of them has expired."""
-        ends_at = self._clock.now() + self._expires_s + self._leeway_s
+        ends_at = self.ends_at(self._expires_s + self._leeway_s)
         return await self._keep("session", session, issued_before=None, ends_at=ends_at)
 
     async def revoke_subject(

@@ -51,6 +51,7 @@ def upkeep(resource: Resource, known: Known, now: datetime) -> Iterator[Advice]:
             (),
             f"ANALYZE {relation(table)};",
         )
+    since = _counted_since(known, now)
     for index in facts.indexes:
         if index.is_partitioned:
             continue
@@ -62,15 +63,10 @@ def upkeep(resource: Resource, known: Known, now: datetime) -> Iterator[Advice]:
                 "failed, and it serves nothing and costs every write."
             )
             yield Advice("invalid index", resource.name, what, (size,), (), line)
-        elif (
-            known.since is not None
-            and now - known.since >= UNUSED_AGE
-            and facts.scans >= UNUSED_SCANS
-            and _is_idle(index, resource, facts)
-        ):
+        elif since is not None and facts.scans >= UNUSED_SCANS and _is_idle(index, resource, facts):
             what = f"Index {index.name} of {table.name} is never used, and costs every write."
             used = (
-                f"Since {known.since:%Y-%m-%d} {table.name} was read {facts.scans:,} times, never by it; replicas "
+                f"Since {since:%Y-%m-%d} {table.name} was read {facts.scans:,} times, never by it; replicas "
                 "count their own."
             )
             yield Advice("unused index", resource.name, what, (used, size), (), line)
@@ -79,7 +75,7 @@ def upkeep(resource: Resource, known: Known, now: datetime) -> Iterator[Advice]:
 def too_young(resources: Iterable[Resource], known: Known, now: datetime) -> str | None:
     """Why no index is called unused, where scans have not been counted for long enough; None where that is no reason:
     they have, or every index has a use."""
-    if known.since is not None and now - known.since >= UNUSED_AGE:
+    if _counted_since(known, now) is not None:
         return None
     tables = [(each, known.tables[each.table.name]) for each in resources if each.table.name in known.tables]
     if not any(_is_idle(index, resource, facts) for resource, facts in tables for index in facts.indexes):
@@ -90,6 +86,11 @@ def too_young(resources: Iterable[Resource], known: Known, now: datetime) -> str
         f"Which indexes are never used is not told yet: PostgreSQL has counted {since}, and after {UNUSED_AGE.days} "
         "days that tells."
     )
+
+
+def _counted_since(known: Known, now: datetime) -> datetime | None:
+    """Since when scans are counted, where that is long enough for an index to be called unused."""
+    return known.since if known.since is not None and now - known.since >= UNUSED_AGE else None
 
 
 def _is_idle(index: Index, resource: Resource, facts: Facts) -> bool:

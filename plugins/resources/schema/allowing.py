@@ -76,7 +76,7 @@ def allowed(
 
 def must_be_given(column: Column) -> bool:
     """True where a new row has to have a value for it."""
-    return not (column.is_nullable or column.default is not None or column.identity or column.is_generated)
+    return not (column.is_nullable or column.is_filled)
 
 
 def _is_open(column: Column) -> bool:

@@ -77,6 +77,11 @@ class Column:
     there is none."""
     comment: str | None = None
 
+    @property
+    def is_filled(self) -> bool:
+        """Whether PostgreSQL gives a new row a value for it."""
+        return self.default is not None or self.identity is not None or self.is_generated
+
 
 Action = Literal["create", "update", "delete"]
 """What a client may do to rows beside reading them."""

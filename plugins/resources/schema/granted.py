@@ -179,5 +179,4 @@ def is_empty(column: Column, resource: Resource) -> bool:
     knows."""
     table = resource.table
     is_known = table.relation in ("table", "partitioned table") and "create" not in table.kept
-    is_filled = column.default is not None or column.identity or column.is_generated
-    return is_known and not is_filled and column is not resource.writes.modified
+    return is_known and not column.is_filled and column is not resource.writes.modified

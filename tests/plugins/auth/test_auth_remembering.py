@@ -38,6 +38,17 @@ async def test_known_token_pays_no_signature_check(serve: Any, forge: Any, monke
     assert checks == 2
 
 
+async def test_known_token_is_known_beside_a_header_that_means_nothing_here(
+    serve: Any, forge: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """X-API-Key, where no keys are taken."""
+    service = await serve({"api_keys": False})
+    token = forge.signed()
+    assert await forge.asked(service, token=token) == (200, "ada")
+    monkeypatch.setattr(Key, "has_signed", lambda self, *arguments: False)
+    assert await forge.asked(service, token=token, **{"X-API-Key": "pgb_x"}) == (200, "ada")
+
+
 async def test_known_token_expires_on_the_second(serve: Any, forge: Any, clock: FakeClock) -> None:
     service = await serve({"leeway": "5s"})
     token = forge.signed(forge.claims(exp=forge.now_s + 60))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import AsyncExitStack
 
 import asyncpg
 import pytest
@@ -104,6 +105,20 @@ async def test_all_listeners_are_told_when_the_connection_is_lost_and_is_back(
         await eventually(lambda: told == begun + lost, within_s=15)
         private_server.thaw()
         await eventually(lambda: told == begun + lost + begun, within_s=15)
+
+
+@pytest.mark.slow
+async def test_to_leave_does_not_wait_for_a_server_that_says_nothing(private_server, open_database):
+    """A service that ends does not hang on each of those that listen: five times the 0.2 s that leaving may take."""
+    url = private_server.create_database("SELECT 1;")
+    async with open_database(url) as opened, opened.database.listen("one", print), AsyncExitStack() as two:
+        await two.enter_async_context(opened.database.listen("two", print))
+        await asyncio.to_thread(private_server.freeze)
+        try:
+            async with asyncio.timeout(1):
+                await two.aclose()
+        finally:
+            private_server.thaw()
 
 
 async def test_listening_is_503_while_the_database_is_away(private_server, open_database):

@@ -117,11 +117,12 @@ class Cli:
         path.write_text(text)
         return path
 
-    def __call__(self, *arguments: str) -> Ended:
+    def __call__(self, *arguments: str, stdin: str | None = None) -> Ended:
         done = subprocess.run(
             [*self.command, *arguments],
             cwd=self.folder,
             env=self.environ,
+            input=stdin,
             capture_output=True,
             text=True,
             timeout=LIMIT_S,

@@ -9,7 +9,6 @@ import json
 import re
 import secrets
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from itertools import count
@@ -73,22 +72,13 @@ class Canaries:
 
     def run(self, cli: Any, *arguments: str, code: int = 0, stdin: str = "", is_secret: bool = False) -> str:
         """What a command prints, which is looked at unless it `is_secret`, as is what it says on standard error."""
-        done = subprocess.run(
-            [*cli.command, *arguments],
-            cwd=cli.folder,
-            env=cli.environ,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == code, done.stdout + done.stderr
+        ended = cli(*arguments, stdin=stdin)
+        assert ended.code == code, ended.out + ended.err
         name = " ".join(arguments[:2])
-        self.see(f"{name}, said", done.stderr)
+        self.see(f"{name}, said", ended.err)
         if not is_secret:
-            self.see(f"{name}, printed", done.stdout)
-        return done.stdout
+            self.see(f"{name}, printed", ended.out)
+        return str(ended.out)
 
     def leaks(self) -> set[tuple[str, str]]:
         """Where what shows."""
