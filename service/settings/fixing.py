@@ -9,7 +9,7 @@ from service.secrets import passwords_in
 from service.settings.annotations import inner, is_secret, mentions_secret
 from service.settings.merging import Text
 from service.settings.positions import Document, Place
-from service.settings.references import Resolver, Source
+from service.settings.references import Resolver, Source, read_text
 from service.settings.spelling import Path_, dotted, toml, toml_key, toml_pair
 from service.settings.units import Secret
 
@@ -104,7 +104,7 @@ def secret_reference(path: Path_) -> dict[str, str]:
 def safe(raw: object, path: Path_, annotation: object) -> object:
     """`raw` with a reference in place of everything that nobody should see."""
     if isinstance(raw, Text):
-        raw = raw.text
+        raw = raw.text if annotation is None else read_text(raw.text, annotation)
     if isinstance(raw, Mapping):
         if raw.keys() <= {"env", "file"}:
             return raw

@@ -244,6 +244,11 @@ async def test_fault_in_an_item_of_a_variable_s_list_has_the_whole_list_to_expor
             {"overrides": ["plugins.shop.table.user.sort=id"]},
             "--set 'plugins.shop.table.users={ sort = \"id\" }'",
         ),
+        (
+            "",
+            {"overrides": ['plugins.shop.table.user.hidden=["id"]']},
+            "--set 'plugins.shop.table.users={ hidden = [\"id\"] }'",
+        ),
     ],
 )
 async def test_misspelt_name_is_written_again_in_the_form_it_had(
